@@ -1,0 +1,117 @@
+//! A processor behind bytes: what the engine drives, whatever the types of the processor are.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::datum::{DecodeError, Union};
+
+use crate::processor::{Context, Processor, Reads, Rejection, Rows};
+
+/// A processor as the engine sees it. Every [`Processor`] is one through [`of`].
+pub trait Logic: Send + Sync + 'static {
+    /// Stream it owns.
+    fn name(&self) -> &'static str;
+
+    /// Decodes an input.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, or that the type is unknown.
+    fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened + '_>, DecodeError>;
+}
+
+/// A decoded input, ready to be decided.
+pub trait Opened {
+    /// Rows it needs.
+    fn reads(&self) -> Reads;
+
+    /// Decides it over raw rows: sort, record full name, datum.
+    ///
+    /// # Errors
+    /// The processor's rejection.
+    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection>;
+}
+
+/// A row's image without its frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRow {
+    /// Sort.
+    pub sort: Arc<str>,
+    /// Full name of its record.
+    pub record: Arc<str>,
+    /// Avro datum.
+    pub datum: Bytes,
+}
+
+/// A row change without types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawChange {
+    /// Sort.
+    pub sort: Arc<str>,
+    /// Full record name and datum; `None` deletes.
+    pub row: Option<(String, Bytes)>,
+    /// µs.
+    pub expire_at: Option<i64>,
+}
+
+/// A decision without types.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawDecision {
+    /// Row changes.
+    pub rows: Vec<RawChange>,
+    /// Results: type and datum.
+    pub results: Vec<(String, Bytes)>,
+    /// See [`crate::Decision::unchanged`].
+    pub unchanged: bool,
+}
+
+/// The logic of a typed processor.
+pub fn of<P: Processor>(processor: P) -> Arc<dyn Logic> {
+    Arc::new(Typed(processor))
+}
+
+struct Typed<P>(P);
+
+impl<P: Processor> Logic for Typed<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened + '_>, DecodeError> {
+        let input = P::Input::decode(event_type, datum)?;
+        Ok(Box::new(TypedInput { processor: &self.0, input }))
+    }
+}
+
+struct TypedInput<'a, P: Processor> {
+    processor: &'a P,
+    input: P::Input,
+}
+
+impl<P: Processor> Opened for TypedInput<'_, P> {
+    fn reads(&self) -> Reads {
+        self.processor.reads(&self.input)
+    }
+
+    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
+        let mut typed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let decoded = P::Row::decode(&row.record, &row.datum)
+                .map_err(|error| Rejection::Terminal(format!("row {:?} of record {}: {error}", row.sort, row.record)))?;
+            typed.push((row.sort.clone(), decoded));
+        }
+        let decision = self.processor.decide(self.input, &Rows::new(typed), ctx)?;
+        let rows = decision.rows.into_iter().map(|(sort, row, expire_at)| RawChange {
+            sort: sort.into(),
+            row: row.map(|row| (row.name().to_owned(), bytes_of(&row))),
+            expire_at,
+        });
+        let results = decision.results.iter().map(|result| (result.name().to_owned(), bytes_of(result)));
+        Ok(RawDecision { rows: rows.collect(), results: results.collect(), unchanged: decision.unchanged })
+    }
+}
+
+fn bytes_of(value: &impl Union) -> Bytes {
+    let mut out = Vec::with_capacity(64);
+    value.encode(&mut out);
+    out.into()
+}

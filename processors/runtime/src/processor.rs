@@ -1,0 +1,222 @@
+//! The contract of a processor: pure logic from (rows, input) to a decision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::datum::Union;
+
+/// A pure function over the rows of one subject. `decide` does no I/O, reads no clock and draws no random numbers:
+/// time and fresh ids come from [`Context`].
+pub trait Processor: Send + Sync + Sized + 'static {
+    /// Stream it owns.
+    const NAME: &'static str;
+    /// What arrives: generated from the catalog, `schemas::<stream>::Input`.
+    type Input: Union;
+    /// Its rows: `schemas::<stream>::Row`.
+    type Row: Union;
+    /// What it tells: `schemas::<stream>::ResultEvent`.
+    type ResultEvent: Union;
+
+    /// The rows of the input's subject that [`Processor::decide`] will look at.
+    fn reads(&self, input: &Self::Input) -> Reads;
+
+    /// What the input does. A panic dead-letters the input.
+    ///
+    /// # Errors
+    /// [`Rejection`] when the input is refused, must be tried again later, or can never be processed.
+    fn decide(&self, input: Self::Input, rows: &Rows<Self::Row>, ctx: &Context) -> Result<Decision<Self>, Rejection>;
+}
+
+/// Rows and ranges of the subject that an input needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Exact sorts; `""` is the root row.
+    pub rows: Vec<String>,
+    /// Ranges: sort prefix, first sort (inclusive), limit (1–500).
+    pub ranges: Vec<(String, Option<String>, usize)>,
+}
+
+impl Reads {
+    /// Nothing at all.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The root row.
+    #[must_use]
+    pub fn root() -> Self {
+        Self::default().row("")
+    }
+
+    /// And the row `sort`.
+    #[must_use]
+    pub fn row(mut self, sort: &str) -> Self {
+        self.rows.push(sort.to_owned());
+        self
+    }
+
+    /// And at most `limit` (1–500) rows whose sort starts with `prefix`, from `start` on.
+    #[must_use]
+    pub fn range(mut self, prefix: &str, start: Option<&str>, limit: usize) -> Self {
+        self.ranges.push((prefix.to_owned(), start.map(str::to_owned), limit.clamp(1, 500)));
+        self
+    }
+}
+
+/// The rows an input asked for, as they stand after everything before it.
+#[derive(Debug)]
+pub struct Rows<R> {
+    rows: BTreeMap<Arc<str>, R>,
+}
+
+impl<R> Rows<R> {
+    /// From decoded rows by sort; tests use it too.
+    #[must_use]
+    pub fn new(rows: impl IntoIterator<Item = (Arc<str>, R)>) -> Self {
+        Self { rows: rows.into_iter().collect() }
+    }
+
+    /// No rows.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { rows: BTreeMap::new() }
+    }
+
+    /// The row `sort`, if it exists.
+    #[must_use]
+    pub fn get(&self, sort: &str) -> Option<&R> {
+        self.rows.get(sort)
+    }
+
+    /// Rows whose sort starts with `prefix`, in order.
+    pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a R)> {
+        self.rows.range::<str, _>(prefix..).take_while(move |(sort, _)| sort.starts_with(prefix)).map(|(sort, row)| (&**sort, row))
+    }
+}
+
+/// Who sent the event, as the edge wrote it; absent on records of Kafka-native producers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Account.
+    pub account: String,
+    /// User id, `key:<id>` or `cert:<san>`.
+    pub id: String,
+    /// Holds `admin` on the subject.
+    pub admin: bool,
+}
+
+/// Everything about the input that is not its data.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Entity key.
+    pub subject: Arc<str>,
+    /// `ce_type` of the input.
+    pub event_type: Arc<str>,
+    /// Sender, when the edge told it.
+    pub principal: Option<Principal>,
+    /// `ce_time`, or the record's timestamp, µs.
+    pub event_time: i64,
+    /// When the broker appended the event, µs.
+    pub append_time: i64,
+    /// The frame's time, µs: `now` for every purpose.
+    pub now: i64,
+    /// Names the input: seeds [`Context::fresh_id`].
+    pub cause: [u8; 16],
+}
+
+impl Context {
+    /// A UUID (version 8) made from the cause and `index`: the same again when the input is redone.
+    #[must_use]
+    pub fn fresh_id(&self, index: u32) -> uuid::Uuid {
+        let mut hasher = blake3::Hasher::new_derive_key("forebay fresh id v1");
+        hasher.update(&self.cause).update(&index.to_be_bytes());
+        let mut bytes = [0; 16];
+        hasher.finalize_xof().fill(&mut bytes);
+        uuid::Uuid::new_v8(bytes)
+    }
+}
+
+/// What an input does, all of it or nothing.
+pub struct Decision<P: Processor> {
+    /// Row changes by sort: `None` deletes. The last change of a sort wins. The third part is `expire_at` (µs).
+    pub rows: Vec<(String, Option<P::Row>, Option<i64>)>,
+    /// Results in the order they are told.
+    pub results: Vec<P::ResultEvent>,
+    /// True when the input was fine and changed nothing (`unchanged`): no result is expected.
+    pub unchanged: bool,
+}
+
+impl<P: Processor> Default for Decision<P> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), results: Vec::new(), unchanged: false }
+    }
+}
+
+impl<P: Processor> Decision<P> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Accepted, no effect, no result.
+    #[must_use]
+    pub fn unchanged() -> Self {
+        Self { unchanged: true, ..Self::default() }
+    }
+
+    /// Writes a row.
+    #[must_use]
+    pub fn put(mut self, sort: &str, row: P::Row) -> Self {
+        self.rows.push((sort.to_owned(), Some(row), None));
+        self
+    }
+
+    /// Writes a row that reads as absent from `expire_at` (µs) on.
+    #[must_use]
+    pub fn put_until(mut self, sort: &str, row: P::Row, expire_at: i64) -> Self {
+        self.rows.push((sort.to_owned(), Some(row), Some(expire_at)));
+        self
+    }
+
+    /// Deletes a row.
+    #[must_use]
+    pub fn delete(mut self, sort: &str) -> Self {
+        self.rows.push((sort.to_owned(), None, None));
+        self
+    }
+
+    /// Tells a result.
+    #[must_use]
+    pub fn emit(mut self, result: P::ResultEvent) -> Self {
+        self.results.push(result);
+        self
+    }
+}
+
+/// Why an input is not simply done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// A business refusal: told as the result `<noun>.rejected`; the event has SUCCEEDED with outcome `rejected`.
+    Refused(Refusal),
+    /// Not now: again after a backoff.
+    Retry(String),
+    /// Never: a dead letter with reason `terminal` and this detail.
+    Terminal(String),
+}
+
+/// The body of `<noun>.rejected`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// `invalid`, `not_found`, `gone`, `forbidden`, `exists`, `taken`, `wrong_state`, `version_conflict` or `too_many`.
+    pub code: &'static str,
+    /// For people.
+    pub detail: String,
+    /// JSON pointer to the field at fault.
+    pub pointer: Option<String>,
+    /// What would have been right.
+    pub expected: Option<String>,
+    /// What was found.
+    pub actual: Option<String>,
+}

@@ -1,0 +1,16 @@
+//! State: rows, agenda, dedupe window, event status and watermark of every shard.
+//!
+//! [`StateStore`] is the contract of `docs/exactly-once.md` (rules S1–S10) with three implementations: CQL
+//! ([`cql`]), embedded ([`embedded`]) and in memory ([`memory`]). Only the runtime's applier writes.
+//! [`StateReader`] is the read-only half, all that the edge and the notifier get.
+
+pub mod reader;
+pub mod store;
+pub mod types;
+
+pub use reader::StateReader;
+pub use store::{Error, StateStore};
+pub use types::{
+    AgendaItem, AgendaKey, AgendaWrite, Cell, DedupeRow, Frame, Mark, RowKey, RowRange, RowWrite, Shard, StatusCell, StatusKey,
+    StatusWrite, SubjectRows,
+};
