@@ -1,6 +1,7 @@
 //! The contract of a processor: pure logic from (rows, input) to a decision.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use schemas::datum::Union;
@@ -91,7 +92,10 @@ impl<R> Rows<R> {
 
     /// Rows whose sort starts with `prefix`, in order.
     pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a R)> {
-        self.rows.range::<str, _>(prefix..).take_while(move |(sort, _)| sort.starts_with(prefix)).map(|(sort, row)| (&**sort, row))
+        self.rows
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(sort, _)| sort.starts_with(prefix))
+            .map(|(sort, row)| (&**sort, row))
     }
 }
 
