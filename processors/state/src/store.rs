@@ -38,8 +38,9 @@ pub trait StateStore: Send + Sync + 'static {
     /// Writes all of the frame with its time. When it returns Ok every later read sees it, and it survives a crash.
     async fn apply(&self, frame: &Frame) -> Result<(), Error>;
 
-    /// Writes the watermark, after everything it claims was acknowledged; durable against power loss when Ok (S6).
-    async fn set_mark(&self, shard: &Shard, mark: &Mark) -> Result<(), Error>;
+    /// Writes watermarks of several shards, after everything they claim was acknowledged; durable against power loss
+    /// when Ok (S6). One sync serves them all.
+    async fn set_marks(&self, marks: &[(Shard, Mark)]) -> Result<(), Error>;
 
     /// The watermark with the highest time.
     async fn mark(&self, shard: &Shard) -> Result<Option<Mark>, Error>;

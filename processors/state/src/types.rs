@@ -132,7 +132,7 @@ pub struct DedupeRow {
     pub minute: i64,
     /// The frame's time, µs; unique with `minute` inside a shard.
     pub ts: i64,
-    /// Concatenated 24-byte entries: event key (16), append time in ms (8, big endian).
+    /// Concatenated event keys, 16 bytes each.
     pub keys: Bytes,
 }
 
