@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No `java` on the path, or one that is too old.
-    #[error("{found}; the engines need java 17 or newer: apt-get install -y openjdk-17-jre-headless maven (or any JDK 17+ and Maven 3.6+)")]
+    #[error(
+        "{found}; the engines need java 17 or newer: apt-get install -y openjdk-17-jre-headless maven (or any JDK 17+ and Maven 3.6+)"
+    )]
     Java {
         /// What was found instead.
         found: String,
@@ -15,7 +17,9 @@ pub enum Error {
     #[error("maven (mvn) is not installed; it downloads the engines: apt-get install -y openjdk-17-jre-headless maven")]
     NoMaven,
     /// `mvn` ran and failed.
-    #[error("could not download {engine}: {detail}; the first start needs network access to Maven Central (or a mirror in ~/.m2/settings.xml); to see all of Maven's output: {command}")]
+    #[error(
+        "could not download {engine}: {detail}; the first start needs network access to Maven Central (or a mirror in ~/.m2/settings.xml); to see all of Maven's output: {command}"
+    )]
     Download {
         /// What was to be downloaded.
         engine: &'static str,
@@ -25,7 +29,9 @@ pub enum Error {
         command: String,
     },
     /// Another program listens on the port.
-    #[error("port {port} for {engine} is in use by another program; stop it, give another port ({flag}), or use what runs there: {instead}")]
+    #[error(
+        "port {port} for {engine} is in use by another program; stop it, give another port ({flag}), or use what runs there: {instead}"
+    )]
     PortInUse {
         /// Which engine wanted it.
         engine: &'static str,
@@ -59,7 +65,9 @@ pub enum Error {
         tail: String,
     },
     /// An address was given, and nothing usable answers there.
-    #[error("no {engine} answers at {address}: {detail}; start it, correct the address, or leave the address away to have one started")]
+    #[error(
+        "no {engine} answers at {address}: {detail}; start it, correct the address, or leave the address away to have one started"
+    )]
     NoAnswer {
         /// Which engine.
         engine: &'static str,
