@@ -1,0 +1,4 @@
+//! Tests of the house itself: what may depend on what, and what a file of this project may look like.
+
+mod arrows;
+mod tidy;
