@@ -8,6 +8,12 @@ use tokio::sync::mpsc;
 use crate::kafka::Settings;
 use crate::lifecycle::Lifecycle;
 
+use reader::Reader;
+
+mod client;
+mod positions;
+mod reader;
+
 /// Where to begin in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -120,12 +126,16 @@ pub enum Error {
 
 /// A running reader; it ends when this handle or the receiver is dropped, or when the lifecycle stops it.
 #[derive(Debug)]
+#[must_use = "the reader ends when the handle is dropped"]
 pub struct Tail {
     sources: std::sync::mpsc::Sender<Vec<Source>>,
 }
 
 impl Tail {
-    /// Starts reading `sources`. Broker trouble is not an error here: the reader waits for the broker.
+    /// Starts reading `sources`. Broker trouble is not an error here: the reader waits for the broker, also for finding out where to begin.
+    /// A full channel makes the reader wait, which in turn stops fetching.
+    ///
+    /// Must be called inside a tokio runtime. The handle of `lifecycle` decides when it stops: what connections lean on belongs to the core.
     ///
     /// # Errors
     /// Wrong settings, or no thread left.
@@ -137,11 +147,10 @@ impl Tail {
     ) -> Result<(Self, mpsc::Receiver<TailEvent>), Error> {
         let (out, events) = mpsc::channel(options.queue);
         let (more, added) = std::sync::mpsc::channel();
-        let (settings, options) = (settings.clone(), options.clone());
-        lifecycle.thread(options.name, move |_stop| {
-            drop((settings, sources, out, added));
-            Ok::<(), Error>(())
-        })?;
+        let mut reader = Reader::new(settings, options, out)?;
+        // a send to a channel whose receiver is here cannot fail
+        let _ = more.send(sources);
+        lifecycle.thread(options.name, move |stop| reader.run(&added, &stop))?;
         Ok((Self { sources: more }, events))
     }
 

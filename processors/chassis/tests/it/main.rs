@@ -1,0 +1,7 @@
+//! The chassis against a real broker and real sockets.
+
+mod kit;
+mod listener;
+mod produce;
+mod tail;
+mod topics;
