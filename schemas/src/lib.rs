@@ -3,3 +3,5 @@
 //! Uses nothing of ours; every other room stands on it.
 
 pub mod datum;
+pub mod json;
+pub mod plan;
