@@ -1,5 +1,11 @@
 //! Avro binary for generated code: what a record can do, and how bytes are read and written.
 
+pub(crate) mod cursor;
+pub(crate) mod field;
+
+pub use cursor::Cursor;
+pub use field::{write_block_end, write_bytes, write_long};
+
 /// Why bytes are not a datum of the schema they claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {

@@ -1,0 +1,166 @@
+//! Rust text for records, enums and unions of records.
+
+use std::fmt::Write;
+
+use crate::avro::{Field, Named, Type};
+
+/// One member of a union enum.
+pub(crate) struct Member {
+    /// Name of the variant.
+    pub(crate) variant: String,
+    /// Path of the record's struct, seen from the stream's module.
+    pub(crate) path: String,
+    /// What `decode` takes and `name` gives.
+    pub(crate) name: String,
+}
+
+/// A struct or enum with its binary form.
+pub(crate) fn named(named: &Named) -> String {
+    match named {
+        Named::Record { name, full_name, doc, fields } => record(name, full_name, doc, fields),
+        Named::Enum { name, doc, symbols } => enumeration(name, doc, symbols),
+    }
+}
+
+fn record(name: &str, full_name: &str, doc: &str, fields: &[Field]) -> String {
+    let mut declared = String::new();
+    let mut written = String::new();
+    let mut read = String::new();
+    for field in fields {
+        let rust = identifier(&field.name);
+        let _ = writeln!(declared, "    /// {}\n    pub {rust}: {},", field.doc, ty(&field.ty));
+        let _ = writeln!(written, "        Field::write(&self.{rust}, out);");
+        let _ = writeln!(read, "            {rust}: Field::read(cursor)?,");
+    }
+    let (out, cursor) = if fields.is_empty() { ("_out", "_cursor") } else { ("out", "cursor") };
+    format!(
+        "/// {doc}
+#[derive(Clone, Debug, PartialEq)]
+pub struct {name} {{
+{declared}}}
+
+impl Field for {name} {{
+    fn write(&self, {out}: &mut Vec<u8>) {{
+{written}    }}
+
+    fn read({cursor}: &mut Cursor<'_>) -> Result<Self, DecodeError> {{
+        Ok(Self {{
+{read}        }})
+    }}
+}}
+
+impl Datum for {name} {{
+    const RECORD: &'static str = {full_name:?};
+
+    fn encode(&self, out: &mut Vec<u8>) {{
+        self.write(out);
+    }}
+
+    fn decode(datum: &[u8]) -> Result<Self, DecodeError> {{
+        read_whole(datum)
+    }}
+}}
+
+"
+    )
+}
+
+fn enumeration(name: &str, doc: &str, symbols: &[String]) -> String {
+    let mut declared = String::new();
+    let mut written = String::new();
+    let mut read = String::new();
+    for (at, symbol) in symbols.iter().enumerate() {
+        let variant = pascal(symbol);
+        let _ = writeln!(declared, "    /// `{symbol}`.\n    {variant},");
+        let _ = writeln!(written, "            Self::{variant} => {at},");
+        let pattern = if at + 1 == symbols.len() { "_".to_owned() } else { at.to_string() };
+        let _ = writeln!(read, "            {pattern} => Self::{variant},");
+    }
+    format!(
+        "/// {doc}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum {name} {{
+{declared}}}
+
+impl Field for {name} {{
+    fn write(&self, out: &mut Vec<u8>) {{
+        let index: i64 = match self {{
+{written}        }};
+        index.write(out);
+    }}
+
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {{
+        Ok(match cursor.index({})? {{
+{read}        }})
+    }}
+}}
+
+",
+        symbols.len()
+    )
+}
+
+/// An enum over records; nothing when there are none.
+pub(crate) fn union(name: &str, doc: &str, members: &[Member]) -> String {
+    if members.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("/// {doc}\n#[derive(Clone, Debug, PartialEq)]\npub enum {name} {{\n");
+    for Member { variant, path, name } in members {
+        let _ = writeln!(text, "    /// `{name}`.\n    {variant}({path}),");
+    }
+    text += "}\n\n";
+    let _ = writeln!(text, "impl Union for {name} {{");
+    text += "    fn decode(name: &str, datum: &[u8]) -> Result<Self, DecodeError> {\n        match name {\n";
+    for Member { variant, path, name } in members {
+        let _ = writeln!(text, "            {name:?} => Ok(Self::{variant}({path}::decode(datum)?)),");
+    }
+    text += "            _ => Err(DecodeError::UnknownType(name.to_owned())),\n        }\n    }\n\n";
+    text += "    fn name(&self) -> &str {\n        match self {\n";
+    for Member { variant, name, .. } in members {
+        let _ = writeln!(text, "            Self::{variant}(_) => {name:?},");
+    }
+    text += "        }\n    }\n\n    fn encode(&self, out: &mut Vec<u8>) {\n        match self {\n";
+    for Member { variant, .. } in members {
+        let _ = writeln!(text, "            Self::{variant}(value) => value.encode(out),");
+    }
+    text + "        }\n    }\n}\n\n"
+}
+
+fn ty(of: &Type) -> String {
+    match of {
+        Type::Boolean => "bool".to_owned(),
+        Type::Int => "i32".to_owned(),
+        Type::Long => "i64".to_owned(),
+        Type::Float => "f32".to_owned(),
+        Type::Double => "f64".to_owned(),
+        Type::String => "String".to_owned(),
+        Type::Bytes => "bytes::Bytes".to_owned(),
+        Type::Fixed(size) => format!("[u8; {size}]"),
+        Type::Named(name) => name.clone(),
+        Type::Option(inner) => format!("Option<{}>", ty(inner)),
+        Type::Array(items) => format!("Vec<{}>", ty(items)),
+        Type::Map(values) => format!("std::collections::BTreeMap<String, {}>", ty(values)),
+    }
+}
+
+/// `flight.departed` and `in_transit` as type names.
+pub(crate) fn pascal(name: &str) -> String {
+    let mut out = String::new();
+    for word in name.split(['.', '_', '-']).filter(|word| !word.is_empty()) {
+        let (first, rest) = word.split_at(1);
+        out += &first.to_ascii_uppercase();
+        out += rest;
+    }
+    out
+}
+
+fn identifier(name: &str) -> String {
+    const KEYWORDS: [&str; 46] = [
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "do", "dyn", "else", "enum", "extern",
+        "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut",
+        "override", "priv", "pub", "ref", "return", "static", "struct", "trait", "true", "try", "type", "typeof", "unsafe",
+        "use", "virtual", "where", "while",
+    ];
+    if KEYWORDS.contains(&name) { format!("r#{name}") } else { name.to_owned() }
+}
