@@ -1,20 +1,81 @@
 //! The read-only half: what the edge and the notifier may see of the state.
+//!
+//! Rows are read by the *final-view rule*: the subject's rows with their write times first, the shard's watermark
+//! after them; only what is not newer than the watermark is told, else both are read again. So an answer is the fold
+//! of the committed history up to some position and never goes backwards, whatever writes are still on their way.
 
-use std::sync::Arc;
+mod lifecycle;
+mod list;
 
-use crate::store::StateStore;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Reads rows by the final-view rule and tells the lifecycle of an event by the one rule there is.
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::metrics::{FINAL_VIEW_LATE, FINAL_VIEW_RETRIES};
+use crate::records::{HEAD_SORT, Head};
+use crate::store::{Error, StateStore};
+use crate::types::{Cell, Mark, RowKey, Shard, StatusCell, SubjectRows};
+
+pub use self::lifecycle::{Answer, Lifecycle, Question, Stage, Tracking};
+pub use self::list::{LIST_BYTES_MAX, LIST_MAX, Page};
+
+/// Exact sorts one [`StateReader::rows`] may ask for.
+pub const SORTS_MAX: usize = 99;
+
+/// Waits between readings of what is not final yet; the last one repeats.
+const WAITS: [Duration; 4] =
+    [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(40), Duration::from_millis(50)];
+
+/// The time of a read, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Within {
+    /// What is `now` for expiry, µs.
+    pub now: i64,
+    /// Past it a read is [`Error::Unavailable`].
+    pub deadline: Instant,
+}
+
+impl Within {
+    /// A read at `now` (µs) that may take `budget` from here on.
+    #[must_use]
+    pub fn new(now: i64, budget: Duration) -> Self {
+        Self { now, deadline: Instant::now() + budget }
+    }
+
+    async fn hold<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let late = |_| Err(Error::Unavailable("no answer before the deadline".to_owned()));
+        timeout_at(self.deadline, read).await.unwrap_or_else(late)
+    }
+
+    /// Waits before reading number `tries + 1`, or fails when that would be past the deadline.
+    async fn wait(&self, tries: usize, read: &'static str) -> Result<(), Error> {
+        let wait = WAITS[tries.min(WAITS.len() - 1)];
+        if Instant::now() + wait >= self.deadline {
+            metrics::counter!(FINAL_VIEW_LATE, "read" => read).increment(1);
+            return Err(Error::Unavailable("what was read is newer than the watermark".to_owned()));
+        }
+        metrics::counter!(FINAL_VIEW_RETRIES, "read" => read).increment(1);
+        sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// Reads rows by the final-view rule and tells the lifecycle of an event by the one rule there is. Clones share what
+/// they know of the watermarks.
 #[derive(Clone)]
 pub struct StateReader {
     store: Arc<dyn StateStore>,
+    /// Highest time seen per shard; there are as many shards as partitions. It may only say yes.
+    covered: Arc<Mutex<HashMap<Shard, i64>>>,
 }
 
 impl StateReader {
     /// A reader over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn StateStore>) -> Self {
-        Self { store }
+        Self { store, covered: Arc::default() }
     }
 
     /// The kind of store behind it.
@@ -22,4 +83,112 @@ impl StateReader {
     pub fn kind(&self) -> &'static str {
         self.store.kind()
     }
+
+    /// All rows of a subject, `~` rows and expired rows left out, with the subject's `seq`. Empty when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store does not answer, or the answer is not final, before the deadline.
+    pub async fn subject(&self, shard: &Shard, subject: &str, within: Within) -> Result<SubjectRows, Error> {
+        self.final_rows(shard, &Wanted::All(subject), within).await
+    }
+
+    /// Some rows of a subject, named by their sorts (at most [`SORTS_MAX`]), with the subject's `seq`.
+    ///
+    /// # Errors
+    /// Those of [`StateReader::subject`]; [`Error::Refused`] when too many sorts are asked for.
+    pub async fn rows(&self, shard: &Shard, subject: &str, sorts: &[&str], within: Within) -> Result<SubjectRows, Error> {
+        if sorts.len() > SORTS_MAX {
+            return Err(Error::Refused(format!("{} rows are asked for at once, {SORTS_MAX} are allowed", sorts.len())));
+        }
+        let subject: Arc<str> = subject.into();
+        let head = std::iter::once(HEAD_SORT);
+        let keys = head.chain(sorts.iter().copied()).map(|sort| RowKey { subject: subject.clone(), sort: sort.into() });
+        self.final_rows(shard, &Wanted::Some(keys.collect()), within).await
+    }
+
+    /// The shard's watermark; `None` before its first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store does not answer before the deadline.
+    pub async fn watermark(&self, shard: &Shard, within: Within) -> Result<Option<Mark>, Error> {
+        let mark = within.hold(self.store.mark(shard)).await?;
+        if let Some(mark) = &mark {
+            let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
+            let newest = covered.entry(shard.clone()).or_insert(mark.ts);
+            *newest = mark.ts.max(*newest);
+        }
+        Ok(mark)
+    }
+
+    /// The stored status of many events in one multi-get, in the order of `events`, expired parts left out. Says only
+    /// whether something was written; for people there is [`StateReader::lifecycle`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store does not answer before the deadline.
+    pub async fn status(&self, events: &[[u8; 16]], within: Within) -> Result<Vec<Vec<StatusCell>>, Error> {
+        let mut all = within.hold(self.store.status(events)).await?;
+        for parts in &mut all {
+            parts.retain(|part| !expired(&part.cell, within.now));
+        }
+        Ok(all)
+    }
+
+    /// True when the watermark covers `ts`: by what is known already, else by asking.
+    async fn covers(&self, shard: &Shard, ts: i64, within: Within) -> Result<bool, Error> {
+        let known = self.covered.lock().unwrap_or_else(PoisonError::into_inner).get(shard).copied();
+        if known.is_some_and(|known| ts <= known) {
+            return Ok(true);
+        }
+        Ok(self.watermark(shard, within).await?.is_some_and(|mark| ts <= mark.ts))
+    }
+
+    async fn final_rows(&self, shard: &Shard, wanted: &Wanted<'_>, within: Within) -> Result<SubjectRows, Error> {
+        for tries in 0.. {
+            let cells = within.hold(self.read(shard, wanted)).await?;
+            let newest = cells.iter().map(|(_, cell)| cell.ts).max();
+            if let Some(newest) = newest
+                && !self.covers(shard, newest, within).await?
+            {
+                within.wait(tries, "rows").await?;
+                continue;
+            }
+            return visible(cells, newest.unwrap_or(0), within.now);
+        }
+        unreachable!("the loop ends by the deadline")
+    }
+
+    async fn read(&self, shard: &Shard, wanted: &Wanted<'_>) -> Result<Vec<(RowKey, Cell)>, Error> {
+        match wanted {
+            Wanted::All(subject) => self.store.subject(shard, subject).await,
+            Wanted::Some(keys) => {
+                let cells = self.store.rows(shard, keys).await?;
+                Ok(keys.iter().cloned().zip(cells).filter_map(|(key, cell)| Some((key, cell?))).collect())
+            }
+        }
+    }
+}
+
+/// Which rows of a subject; the head is always among them.
+enum Wanted<'a> {
+    All(&'a str),
+    Some(Vec<RowKey>),
+}
+
+fn visible(cells: Vec<(RowKey, Cell)>, newest_ts: i64, now: i64) -> Result<SubjectRows, Error> {
+    let mut rows = BTreeMap::new();
+    let mut seq = 0;
+    for (key, cell) in cells {
+        if &*key.sort == HEAD_SORT {
+            let head = cell.val.as_deref().map(Head::decode).transpose();
+            let damaged = |error| Error::Damaged(format!("head of {}: {error}", key.subject));
+            seq = head.map_err(damaged)?.map_or(0, |head| head.seq);
+        } else if !key.sort.starts_with('~') && !expired(&cell, now) {
+            rows.insert(key.sort.to_string(), cell);
+        }
+    }
+    Ok(SubjectRows { rows, seq, newest_ts })
+}
+
+fn expired(cell: &Cell, now: i64) -> bool {
+    cell.expire_at.is_some_and(|at| at <= now)
 }

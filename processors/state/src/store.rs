@@ -79,3 +79,15 @@ pub trait StateStore: Send + Sync + 'static {
     /// A cheap read that proves the store answers.
     async fn ping(&self, within: Duration) -> Result<(), Error>;
 }
+
+/// Compares a stream's layout (partitions, buckets, layout version) with what is stored.
+pub(crate) fn check_layout(stream: &str, wanted: &[i32; 3], stored: &[i32]) -> Result<(), Error> {
+    if stored == wanted {
+        return Ok(());
+    }
+    let [partitions, buckets, layout] = wanted;
+    Err(Error::Refused(format!(
+        "stream {stream} is to be opened with {partitions} partitions, {buckets} buckets and layout {layout}, but the store \
+         was written with {stored:?}: these are fixed for life; set them back or use an empty store"
+    )))
+}
