@@ -23,6 +23,8 @@ const CONNECTIONS: usize = 256;
 /// # Errors
 /// The address cannot be listened on.
 pub async fn serve(address: SocketAddr, flag: &'static str, lifecycle: &Lifecycle) -> Result<SocketAddr, Error> {
+    // before anything counts: what is counted without a recorder is lost
+    telemetry::prometheus();
     let options = Options { connections: CONNECTIONS, ..Options::new("admin", address, flag) };
     let bound = listener::bind(&options).await?;
     let address = bound.local_addr();

@@ -16,6 +16,15 @@ use tokio::sync::watch;
 
 use crate::metrics::{TASK_PANICS, TASKS};
 
+use ended::signal;
+use stop::{Phase, Step};
+
+pub use ended::Ended;
+pub use stop::Stop;
+
+mod ended;
+mod stop;
+
 /// How long a process keeps serving after readiness went red, unless set otherwise: load balancers need it to look elsewhere.
 const DRAIN_LEAD: Duration = Duration::ZERO;
 
@@ -39,51 +48,6 @@ pub struct Component {
     pub ready: bool,
     /// One phrase for people.
     pub detail: String,
-}
-
-/// How the process ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// What asked for the stop: a signal, [`Lifecycle::request_stop`], or a failed task.
-    pub reason: String,
-    /// Whether a task failed; the exit code is then 1.
-    pub failed: bool,
-    /// Tasks still running when the budget was over, with their number.
-    pub left: Vec<(&'static str, usize)>,
-    /// From the request to the end.
-    pub took: Duration,
-}
-
-impl Ended {
-    /// 0 only if nothing failed and nothing was cut off.
-    pub fn exit_code(&self) -> std::process::ExitCode {
-        if self.failed || !self.left.is_empty() { std::process::ExitCode::FAILURE } else { std::process::ExitCode::SUCCESS }
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stopped after {:.1} s: {}", self.took.as_secs_f64(), self.reason)?;
-        for (name, count) in &self.left {
-            write!(f, "; cut off: {name} ×{count}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Which step of the stop a handle belongs to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Step {
-    Edge,
-    Core,
-}
-
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
-enum Phase {
-    Running,
-    Draining,
-    EdgeStops,
-    CoreStops,
 }
 
 #[derive(Default)]
@@ -390,57 +354,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.count(|count| count.saturating_sub(1));
         self.lifecycle.shared.changed.send_replace(());
-    }
-}
-
-/// Tells a task that its time is over.
-#[derive(Clone, Debug)]
-pub struct Stop {
-    phase: watch::Receiver<Phase>,
-    step: Step,
-}
-
-impl fmt::Debug for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Draining => "draining",
-            Self::EdgeStops => "edge stops",
-            Self::CoreStops => "core stops",
-        })
-    }
-}
-
-impl Stop {
-    /// Whether the task should end now.
-    pub fn requested(&self) -> bool {
-        *self.phase.borrow() >= self.due()
-    }
-
-    /// Completes when the task should end.
-    pub async fn wait(&self) {
-        let due = self.due();
-        // an error means that the process's lifecycle is gone, which is a stop as well
-        let _ = self.phase.clone().wait_for(|phase| *phase >= due).await;
-    }
-
-    fn due(&self) -> Phase {
-        match self.step {
-            Step::Edge => Phase::EdgeStops,
-            Step::Core => Phase::CoreStops,
-        }
-    }
-}
-
-async fn signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        tracing::error!("signals cannot be caught; the process ends on the first one without draining");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
     }
 }
 

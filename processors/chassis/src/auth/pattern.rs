@@ -45,8 +45,8 @@ impl FromStr for Pattern {
             parts.pop();
         }
         let leading_slash = usize::from(text.starts_with('/'));
-        let bad = |part: &&str| part.is_empty() || part.contains("**") || (part.contains('*') && *part != "*");
-        if parts.len() > SEGMENTS_MAX || (parts.is_empty() && !rest) || parts.iter().skip(leading_slash).any(|part| bad(&part)) {
+        let bad = |part: &&str| part.is_empty() || (part.contains('*') && *part != "*");
+        if parts.len() > SEGMENTS_MAX || (parts.is_empty() && !rest) || parts.iter().skip(leading_slash).any(bad) {
             return Err(invalid());
         }
         let segment = |part: &str| if part == "*" { Segment::One } else { Segment::Exact(part.to_owned()) };

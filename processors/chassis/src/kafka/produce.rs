@@ -100,7 +100,7 @@ struct Inner {
     options: Options,
     current: ArcSwap<ThreadedProducer<Context>>,
     progress: Arc<Progress>,
-    broken: Arc<Notify>,
+    trouble: Arc<Notify>,
     replacing: AtomicBool,
 }
 
@@ -117,14 +117,14 @@ impl Producer {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn start(settings: &Settings, options: &Options, lifecycle: &Lifecycle) -> Result<Self, Error> {
-        let (progress, broken) = (Arc::new(Progress::default()), Arc::new(Notify::new()));
-        let first = create(settings, options, &progress, &broken)?;
+        let (progress, trouble) = (Arc::new(Progress::default()), Arc::new(Notify::new()));
+        let first = create(settings, options, &progress, &trouble)?;
         let inner = Inner {
             settings: settings.clone(),
             options: options.clone(),
             current: ArcSwap::from_pointee(first),
             progress,
-            broken,
+            trouble,
             replacing: AtomicBool::new(false),
         };
         let producer = Self { inner: Arc::new(inner) };
@@ -133,7 +133,7 @@ impl Producer {
         core.spawn("kafka producer", async move {
             loop {
                 tokio::select! {
-                    () = kept.inner.broken.notified() => kept.replace().await,
+                    () = kept.inner.trouble.notified() => kept.replace_if_broken().await,
                     () = stop.wait() => break,
                 }
             }
@@ -173,7 +173,7 @@ impl Producer {
         &self.inner.progress
     }
 
-    /// Records waiting in the client or on their way.
+    /// Records waiting in the client or on their way, and those whose reports are being served right now.
     pub fn in_flight(&self) -> usize {
         usize::try_from(self.inner.current.load().in_flight_count()).unwrap_or_default()
     }
@@ -243,11 +243,12 @@ impl Producer {
     }
 
     /// Puts a new client into the place of one beyond repair; the old one's records are purged and reported.
-    async fn replace(&self) {
+    async fn replace_if_broken(&self) {
+        let Some((_, reason)) = self.inner.current.load().client().fatal_error() else { return };
         self.inner.replacing.store(true, Ordering::Relaxed);
         metrics::counter!(PRODUCER_REBUILDS).increment(1);
         let next = loop {
-            match create(&self.inner.settings, &self.inner.options, &self.inner.progress, &self.inner.broken) {
+            match create(&self.inner.settings, &self.inner.options, &self.inner.progress, &self.inner.trouble) {
                 Ok(next) => break next,
                 Err(error) => {
                     tracing::error!(%error, "the kafka producer could not be replaced; trying again");
@@ -265,7 +266,7 @@ impl Producer {
             tracing::error!("dropping the broken producer panicked");
         }
         self.inner.replacing.store(false, Ordering::Relaxed);
-        tracing::warn!("the kafka producer was replaced after a fatal error");
+        tracing::warn!(reason, "the kafka producer was replaced after a fatal error");
     }
 }
 
@@ -273,7 +274,7 @@ fn create(
     settings: &Settings,
     options: &Options,
     progress: &Arc<Progress>,
-    broken: &Arc<Notify>,
+    trouble: &Arc<Notify>,
 ) -> Result<ThreadedProducer<Context>, KafkaError> {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     settings
@@ -292,7 +293,7 @@ fn create(
             ("queue.buffering.max.messages", "0"),
             ("message.max.bytes", &options.record_bytes.to_string()),
         ])
-        .create_with_context(Context::new(Arc::clone(progress), Arc::clone(broken)))
+        .create_with_context(Context::new(Arc::clone(progress), Arc::clone(trouble)))
 }
 
 /// The outcome of a record the client did not take.

@@ -7,8 +7,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataPartition};
 
+use crate::ffi;
 use crate::kafka::{self, Settings};
 
 /// The longest wait for one answer of the broker.
@@ -191,11 +192,30 @@ pub async fn describe(settings: &Settings, limit: Duration) -> Result<Topics, Er
     }
 }
 
+/// The ids of topics, 16 bytes each, which change when a topic is made anew under its name. Topics that do not exist are left out.
+///
+/// # Errors
+/// No broker answers within `limit`.
+pub async fn ids(settings: &Settings, names: &[String], limit: Duration) -> Result<HashMap<String, [u8; 16]>, Error> {
+    let (admin, names) = (admin(settings)?, names.to_vec());
+    let asked = tokio::task::spawn_blocking(move || {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        ffi::topic_ids(admin.inner(), &names, limit)
+    });
+    let unreachable = |reason: String| Error::Unreachable { bootstrap: settings.bootstrap.clone(), reason };
+    match asked.await {
+        Ok(Ok(Some(ids))) => Ok(ids),
+        Ok(Ok(None)) => Err(unreachable("topic ids did not come in time".to_owned())),
+        Ok(Err(error)) => Err(unreachable(error.to_string())),
+        Err(panic) => Err(unreachable(panic.to_string())),
+    }
+}
+
 fn read(metadata: &Metadata) -> Topics {
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     let topics = topics.map(|topic| {
         let leaderless =
-            topic.partitions().iter().filter(|partition| partition.leader() < 0).map(|partition| partition.id()).collect();
+            topic.partitions().iter().filter(|partition| partition.leader() < 0).map(MetadataPartition::id).collect();
         let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
         (topic.name().to_owned(), Topic { partitions, leaderless })
     });

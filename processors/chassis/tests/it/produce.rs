@@ -37,7 +37,7 @@ async fn acknowledgements_carry_partition_and_offset() {
         assert_eq!((partition, offset), ((index % 3) as i32, (index / 3) as i64));
         assert!(timestamp_ms > 0);
     }
-    assert_eq!((producer.progress().in_flight(&name, 1), producer.in_flight()), (0, 0));
+    assert_eq!(producer.progress().in_flight(&name, 1), 0);
     end(lifecycle).await;
 }
 
@@ -90,6 +90,7 @@ async fn a_producer_beyond_repair_is_replaced() {
     let begun = Instant::now();
     while !matches!(one(&producer, "t").await, Outcome::Acked { .. }) {
         assert!(begun.elapsed() < DEADLINE);
+        tokio::task::yield_now().await;
     }
     end(lifecycle).await;
 }

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chassis::ffi;
-use chassis::kafka::tail::{Options, Source, Start, Tail, TailEvent, TailRecord};
+use chassis::kafka::tail::{Options, Source, Start, Tail, TailEvent};
 use chassis::lifecycle::Lifecycle;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -68,10 +68,9 @@ async fn read(events: &mut Receiver<TailEvent>, mut done: impl FnMut(&TailEvent)
 }
 
 fn values(events: &[TailEvent]) -> Vec<&str> {
-    let value = |record: &'_ TailRecord| record.value.as_deref().map(|value| value.len()).unwrap_or_default();
     let records = events.iter().filter_map(|event| match event {
-        TailEvent::Record(record) if value(record) > 0 => record.value.as_deref(),
-        _ => None,
+        TailEvent::Record(record) => record.value.as_deref(),
+        TailEvent::Position { .. } | TailEvent::Lost { .. } => None,
     });
     records.map(|value| std::str::from_utf8(value).unwrap()).collect()
 }

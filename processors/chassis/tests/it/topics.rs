@@ -43,3 +43,14 @@ async fn a_broker_that_is_not_there_is_named_with_what_to_do() {
 async fn a_broker_that_answers_is_ready() {
     topics::wait_ready(&settings(), DEADLINE).await.unwrap();
 }
+
+#[tokio::test]
+async fn topics_have_ids_and_those_that_do_not_exist_have_none() {
+    let (first, second) = (topic("id", 1).await, topic("id", 1).await);
+    let ids = topics::ids(&settings(), &[first.clone(), unique("nothing"), second.clone()], DEADLINE).await.unwrap();
+    assert_eq!(ids.len(), 2);
+    assert!(ids[&first] != ids[&second] && ids[&first] != [0; 16]);
+    assert_eq!(topics::ids(&settings(), std::slice::from_ref(&first), DEADLINE).await.unwrap()[&first], ids[&first]);
+    let nowhere = Settings::new("127.0.0.1:1", "test");
+    assert!(topics::ids(&nowhere, &[first], std::time::Duration::from_secs(1)).await.is_err());
+}

@@ -1,7 +1,6 @@
 //! What librdkafka calls: reports, statistics, errors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -19,14 +18,13 @@ use crate::{kafka, metrics as names};
 /// The callbacks of one client.
 pub(super) struct Context {
     progress: Arc<Progress>,
-    broken: Arc<Notify>,
-    /// A client is replaced once.
-    told: AtomicBool,
+    /// Woken by every error, since a fatal one comes under the code of its cause; who waits asks the client.
+    trouble: Arc<Notify>,
 }
 
 impl Context {
-    pub(super) fn new(progress: Arc<Progress>, broken: Arc<Notify>) -> Self {
-        Self { progress, broken, told: AtomicBool::new(false) }
+    pub(super) fn new(progress: Arc<Progress>, trouble: Arc<Notify>) -> Self {
+        Self { progress, trouble }
     }
 }
 
@@ -40,10 +38,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "the kafka producer reports an error");
-        if error.rdkafka_error_code() == Some(Code::Fatal) && !self.told.swap(true, Ordering::Relaxed) {
-            self.broken.notify_one();
-        }
+        // librdkafka's own log line says the same, once
+        tracing::debug!(%error, reason, "the kafka producer reports an error");
+        self.trouble.notify_one();
     }
 }
 

@@ -1,14 +1,14 @@
 //! The reader's librdkafka client and what its callbacks leave behind.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use serde::Deserialize;
 
 use super::Options;
@@ -19,7 +19,6 @@ use crate::kafka::{self, Settings};
 pub(super) struct Context {
     latest: Mutex<Option<Statistics>>,
     calls: AtomicU64,
-    fatal: AtomicBool,
 }
 
 /// The part of librdkafka's statistics the position rule needs.
@@ -90,11 +89,6 @@ impl Context {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// The client is beyond repair.
-    pub(super) fn is_fatal(&self) -> bool {
-        self.fatal.load(Ordering::Relaxed)
-    }
-
     fn called(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
@@ -118,9 +112,6 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         self.called();
         tracing::debug!(%error, reason, "a kafka reader reports an error");
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.fatal.store(true, Ordering::Relaxed);
-        }
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) struct Position {
     pub(super) next: i64,
     /// When `next` last moved, or was at the stable end.
     moved: Instant,
+    /// When the broker was last heard of, ms since the Unix epoch. The clocks it is computed from are read at different moments, so it is
+    /// kept from stepping back.
+    heard_ms: i64,
 }
 
 /// A partition whose position is proved to be the stable end.
@@ -34,7 +37,7 @@ impl Positions {
     /// Begins a partition, or moves it after a loss.
     pub(super) fn set(&mut self, topic: &str, partition: i32, next: i64, now: Instant) {
         let name = self.name(topic).unwrap_or_else(|| topic.into());
-        self.topics.entry(name).or_default().insert(partition, Position { next, moved: now });
+        self.topics.entry(name).or_default().insert(partition, Position { next, moved: now, heard_ms: i64::MIN });
     }
 
     pub(super) fn contains(&self, topic: &str, partition: i32) -> bool {
@@ -56,7 +59,8 @@ impl Positions {
         if offset < position.next {
             return None;
         }
-        *position = Position { next: offset + 1, moved: now };
+        position.next = offset + 1;
+        position.moved = now;
         self.name(topic)
     }
 
@@ -97,8 +101,10 @@ impl Position {
     /// Moves past holes; true if the position is the stable end the broker last told.
     fn prove(&mut self, end: End, now: Instant) -> bool {
         if end.reached > self.next {
-            *self = Self { next: end.reached, moved: now };
+            self.next = end.reached;
+            self.moved = now;
         }
+        self.heard_ms = self.heard_ms.max(end.heard_ms);
         let at_end = (0..=self.next).contains(&end.stable);
         // unknown ends are the broker's silence, not ours
         if at_end || end.stable < 0 {
@@ -113,7 +119,7 @@ mod tests {
     use super::*;
 
     fn position(next: i64, moved: Instant) -> Position {
-        Position { next, moved }
+        Position { next, moved, heard_ms: i64::MIN }
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Reader {
             }
         }
         let standing = self.positions.standing(self.options.standstill, now);
-        if standing.is_some() || self.consumer.context().is_fatal() {
+        if standing.is_some() || self.consumer.client().fatal_error().is_some() {
             tracing::warn!(
                 tail = self.options.name,
                 ?standing,
