@@ -3,8 +3,24 @@
 //! Called by the quick start (`deploy/all-in-one`), by `testkit` and by the command `local-engines`.
 //! The engines are ordinary Java programs from Maven Central; `docs/engines.md` says how and why.
 
+mod cassandra;
+pub mod control;
+mod engine;
 pub mod error;
+mod folder;
+mod java;
+mod kafka;
+pub mod kind;
 pub mod options;
+mod process;
+mod ready;
+mod registry;
+mod software;
+
+use tokio::try_join;
+
+use folder::User;
+use kind::Kind;
 
 pub use error::Error;
 pub use options::{Options, Owner, Ports, Want};
@@ -12,12 +28,13 @@ pub use options::{Options, Owner, Ports, Want};
 /// Engines in use by this process. Dropping it gives them back: they stop when nobody uses them for [`Options::linger`].
 #[derive(Debug)]
 pub struct Engines {
-    /// Kafka's address, `host:port`.
+    /// Kafka's address, `host:port`; empty when it was not wanted.
     pub kafka: String,
-    /// The registry's base URL, ending in `/apis/ccompat/v7` when started here.
+    /// The registry's base URL, ending in `/apis/ccompat/v7` when started here; empty when it was not wanted.
     pub registry: String,
     /// The CQL node's address, `host:port`, when wanted.
     pub cql: Option<String>,
+    _users: Vec<User>,
 }
 
 impl Engines {
@@ -29,15 +46,45 @@ impl Engines {
 
 /// Attaches to running engines or starts them, and returns when each of them answers real requests.
 ///
+/// An engine whose address is given is only checked. The registry of the quick start keeps its schemas in Kafka,
+/// so Kafka comes up with it whether it was wanted or not.
+///
 /// # Errors
 /// Any of [`Error`]: each says what to do.
 pub async fn start(options: Options) -> Result<Engines, Error> {
-    let given = |engine, address: Option<String>| {
-        address.ok_or(Error::NoAnswer { engine, address: "(none)".to_owned(), detail: "starting is being built".to_owned() })
-    };
+    let Want { kafka, registry, cql } = options.want;
+    // The quick start's registry keeps its schemas in Kafka.
+    let kafka = kafka || (registry && options.registry.is_none() && options.owner == Owner::Quickstart);
+    let (kafka, registry, cql) = try_join!(
+        one(kafka, &options, Kind::Kafka, options.kafka.as_deref()),
+        one(registry, &options, Kind::Registry, options.registry.as_deref()),
+        one(cql, &options, Kind::Cassandra, options.cql.as_deref()),
+    )?;
     Ok(Engines {
-        kafka: given("kafka", options.kafka)?,
-        registry: given("registry", options.registry)?,
-        cql: if options.want.cql { Some(given("cassandra", options.cql)?) } else { None },
+        kafka: kafka.address,
+        registry: registry.address,
+        cql: Some(cql.address).filter(|address| !address.is_empty()),
+        _users: [kafka.user, registry.user, cql.user].into_iter().flatten().collect(),
     })
+}
+
+/// One engine of the answer; with an empty address when it was not wanted.
+#[derive(Default)]
+struct Obtained {
+    address: String,
+    user: Option<User>,
+}
+
+async fn one(wanted: bool, options: &Options, kind: Kind, given: Option<&str>) -> Result<Obtained, Error> {
+    match given {
+        _ if !wanted => Ok(Obtained::default()),
+        Some(address) => {
+            engine::check(kind, address).await?;
+            Ok(Obtained { address: address.to_owned(), user: None })
+        }
+        None => {
+            let engine = engine::obtain(options, kind).await?;
+            Ok(Obtained { address: kind.address(engine.port), user: Some(engine.user) })
+        }
+    }
 }
