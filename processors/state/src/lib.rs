@@ -4,6 +4,7 @@
 //! ([`cql`]), embedded ([`embedded`]) and in memory ([`memory`]). Only the runtime's applier writes.
 //! [`StateReader`] is the read-only half, all that the edge and the notifier get.
 
+pub mod embedded;
 pub mod memory;
 pub mod metrics;
 pub mod ordered;
@@ -12,6 +13,7 @@ pub mod records;
 pub mod store;
 pub mod types;
 
+pub use embedded::Embedded;
 pub use memory::Memory;
 pub use reader::StateReader;
 pub use store::{Error, StateStore};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub(crate) use self::layout::forgettable;
 use self::layout::{Key, behind};
 use crate::LAYOUT;
 use crate::metrics::Timed;

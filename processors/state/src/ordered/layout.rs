@@ -168,6 +168,17 @@ pub(super) fn encode(cell: &Cell) -> Vec<u8> {
     out
 }
 
+/// True for a tombstone older than `deleted_before` and for a value that expired before `expired_before` (µs).
+/// Watermarks and layouts are never forgotten, nor is what cannot be read.
+pub(crate) fn forgettable(key: &[u8], value: &[u8], deleted_before: i64, expired_before: i64) -> bool {
+    let kept = !matches!(key.first(), Some(&(ROWS | AGENDA | DEDUPE | STATUS)));
+    let Some(&flags) = value.first().filter(|_| !kept) else { return false };
+    let long = |at: usize| value.get(at..at + TIME_BYTES).and_then(|taken| taken.try_into().ok()).map(i64::from_be_bytes);
+    let deleted = flags & LIVE == 0 && long(1).is_some_and(|ts| ts < deleted_before);
+    let expired = flags & EXPIRES != 0 && long(1 + TIME_BYTES).is_some_and(|at| at < expired_before);
+    deleted || expired
+}
+
 /// Bytes as a cell.
 pub(super) fn decode(bytes: &Bytes) -> Result<Cell, Error> {
     let long = |at: usize| {
@@ -230,6 +241,20 @@ mod tests {
         assert!(keys.is_sorted());
         let skip = keys[0].len() - 8;
         assert_eq!(keys.map(|key| long_at(&key, skip).unwrap()), numbers);
+    }
+
+    #[test]
+    fn only_old_tombstones_and_expired_values_are_forgotten() {
+        let row = Key::row(&shard(0), "a", "");
+        let cell = |ts, live: bool, expire_at| encode(&Cell { ts, val: live.then(Bytes::new), expire_at });
+        assert!(forgettable(&row, &cell(9, false, None), 10, 20));
+        assert!(forgettable(&row, &cell(99, true, Some(19)), 10, 20));
+        assert!(!forgettable(&row, &cell(10, false, None), 10, 20));
+        assert!(!forgettable(&row, &cell(9, true, None), 10, 20));
+        assert!(!forgettable(&row, &cell(9, true, Some(20)), 10, 20));
+        assert!(!forgettable(&Key::mark(&shard(0)), &cell(9, false, None), 10, 20));
+        assert!(!forgettable(&Key::stream("s"), &[0; 12], 10, 20));
+        assert!(!forgettable(&row, b"", 10, 20) && !forgettable(&row, &[0; 8], 10, 20));
     }
 
     #[test]
