@@ -110,14 +110,14 @@ mod tests {
 
     #[test]
     fn each_layer_wins_over_the_one_before() {
-        let path = std::env::temp_dir().join(format!("chassis-config-{}.toml", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("forebay.toml");
         std::fs::write(&path, "[http]\nport = 1\nname = \"file\"\n[limits]\nbody = 11\n").unwrap();
         let settings = effective(
             Some(&path),
             &[("FOREBAY__HTTP__PORT", "2"), ("FOREBAY__LIMITS__CUT", "true"), ("FOREBAY_TEST_KAFKA", "x")],
             &[("http.port", "3")],
         );
-        std::fs::remove_file(&path).unwrap();
         let settings = settings.unwrap();
         assert_eq!((settings.http.port, settings.http.name.as_str()), (3, "file"));
         assert_eq!((settings.limits.body, settings.limits.cut), (11, true));

@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use chassis::lifecycle::Lifecycle;
 use chassis::listener::{self, Error, Options};
 use chassis::problem::{Name, Problem};
 use chassis::{admin, problem, request_id};
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -148,5 +150,32 @@ async fn readiness_shows_every_part() {
     assert!(ask(address, "/health/ready").await.starts_with("HTTP/1.1 200"));
     let metrics = ask(address, "/metrics").await;
     assert!(metrics.contains("forebay_tasks{task=\"admin\"} 1"), "{metrics}");
+    end(lifecycle).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_gives_the_plain_socket_back() {
+    let lifecycle = Lifecycle::new();
+    let tasks = lifecycle.clone();
+    let handler = move |mut request: axum::extract::Request| async move {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tasks.spawn_request("socket", async move {
+            let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgrade.await.unwrap()).unwrap();
+            let mut socket = parts.io.into_inner();
+            let mut said = parts.read_buf.to_vec();
+            socket.read_to_end(&mut said).await.unwrap();
+            socket.write_all(&said).await.unwrap();
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+    };
+    let address = serve(options(), Router::new().route("/", get(handler)), &lifecycle).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(b"after the upgrade").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101") && answer.ends_with("after the upgrade"), "{answer}");
     end(lifecycle).await;
 }

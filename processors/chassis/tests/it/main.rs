@@ -5,4 +5,5 @@ mod kit;
 mod listener;
 mod produce;
 mod tail;
+mod telemetry;
 mod topics;
