@@ -24,6 +24,8 @@ mod record;
 mod render;
 mod scalar;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod unions;
 
 use apache_avro::Schema;

@@ -25,7 +25,7 @@ pub(super) fn encode(
         json,
         reader: Reader::new(json),
         start,
-        items_left: options.limits.items,
+        items: 0,
         unknown_fields: 0,
         out: &mut *out,
         scratch: &mut captures.scratch,
@@ -48,7 +48,8 @@ pub(super) struct Walk<'a, 'p> {
     json: &'a str,
     pub(super) reader: Reader<'a>,
     start: usize,
-    items_left: usize,
+    /// Array and map entries so far.
+    items: usize,
     pub(super) unknown_fields: usize,
     pub(super) out: &'a mut Vec<u8>,
     pub(super) scratch: &'a mut Scratch,
@@ -187,16 +188,15 @@ impl<'a> Walk<'a, '_> {
 
     /// Counts an array or map entry; beyond the limit it is passed over, with one error for all.
     fn may_add(&mut self) -> Result<bool, EncodeError> {
-        match self.items_left {
-            0 => {
-                self.reader.skip()?;
-                return Ok(false);
-            }
-            1 => self.refuse(TOO_MANY, || None, None),
-            _ => {}
+        let limit = self.options.limits.items;
+        self.items += 1;
+        if self.items == limit.saturating_add(1) {
+            self.refuse(TOO_MANY, || None, None);
         }
-        self.items_left -= 1;
-        Ok(true)
+        if self.items > limit {
+            self.reader.skip()?;
+        }
+        Ok(self.items <= limit)
     }
 
     /// Stops the walk when the datum has outgrown its limit.

@@ -137,15 +137,18 @@ fn tag(plan: &Plan, union: &Union, reader: &Reader<'_>) -> Result<Option<usize>,
 /// Whether `json`, a branch's value in its plain form, is read back as that branch.
 pub(super) fn reads_back(plan: &Plan, union: &Union, position: usize, json: &str) -> bool {
     let mut reader = Reader::new(json);
-    let fits = |candidates: &[usize], write: &dyn Fn(Node, &mut Vec<u8>) -> Result<(), Refusal>| {
-        matches!(candidates, [one] if *one == position)
-            || first_that_fits(union, candidates, &mut Vec::new(), |node, out| write(node, out)) == Ok(position)
-    };
+    let mut bytes = Vec::new();
     match reader.peek() {
         Ok(Token::Null | Token::Boolean | Token::Array) => true,
-        Ok(Token::Number) => fits(&union.numbers, &|node, out| scalar::number(node, json, out)),
+        Ok(Token::Number) => match union.numbers.as_slice() {
+            [one] => *one == position,
+            several => first_that_fits(union, several, &mut bytes, |node, out| scalar::number(node, json, out)) == Ok(position),
+        },
         Ok(Token::String) => match union.strings.as_slice() {
-            [] => fits(&union.number_strings, &|node, out| scalar::text(plan, node, json.trim_matches('"'), out)),
+            [] => {
+                let write = |node, out: &mut Vec<u8>| scalar::text(plan, node, json.trim_matches('"'), out);
+                first_that_fits(union, &union.number_strings, &mut bytes, write) == Ok(position)
+            }
             [one] => *one == position,
             _ => false,
         },

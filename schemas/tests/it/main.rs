@@ -1,0 +1,3 @@
+//! Tests of what crosses a wire, from outside.
+
+mod plan;
