@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::constraints::Constraints;
+use crate::plan::Plan;
 
 mod avro;
 mod checks;
@@ -37,6 +38,8 @@ pub struct Error {
 #[derive(Debug)]
 pub struct Catalog {
     streams: Vec<Stream>,
+    /// Records of every stream's log.
+    log: Vec<Arc<RecordSchema>>,
     /// Event type → places in `streams` and `events`.
     events: HashMap<String, (usize, usize)>,
 }
@@ -56,19 +59,25 @@ impl Catalog {
     /// # Errors
     /// [`Error`] for the first thing that is wrong.
     pub fn parse(files: &[(&str, &str)], avro: &[(&str, &str)]) -> Result<Self, Error> {
-        let streams = load::streams(files, avro)?;
+        let (streams, log) = load::streams(files, avro)?;
         checks::all(&streams)?;
         let mut events = HashMap::new();
         for (at, stream) in streams.iter().enumerate() {
             events.extend(stream.events.iter().enumerate().map(|(n, event)| (event.ce_type.clone(), (at, n))));
         }
-        Ok(Self { streams, events })
+        Ok(Self { streams, log, events })
     }
 
     /// All streams, by name.
     #[must_use]
     pub fn streams(&self) -> &[Stream] {
         &self.streams
+    }
+
+    /// Records of every stream's log: what the engine writes beside the rows.
+    #[must_use]
+    pub fn log_records(&self) -> &[Arc<RecordSchema>] {
+        &self.log
     }
 
     /// The stream of that name.
@@ -397,4 +406,6 @@ pub struct RecordSchema {
     pub fingerprint: String,
     /// Parsed.
     pub schema: apache_avro::Schema,
+    /// Compiled for JSON and field access.
+    pub plan: Arc<Plan>,
 }

@@ -9,13 +9,17 @@ pub mod datum;
 pub mod frame;
 pub mod json;
 pub mod key;
+pub mod metrics;
 pub mod names;
 pub mod partition;
 pub mod plan;
 pub mod receipt;
+pub mod registry;
+pub mod resolve;
 
 pub use catalog::Catalog;
 pub use key::EventKey;
 pub use names::Topics;
+pub use registry::{Registry, SchemaIds};
 
 include!(concat!(env!("OUT_DIR"), "/streams.rs"));

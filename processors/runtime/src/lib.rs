@@ -1,7 +1,15 @@
 //! The exactly-once engine: assignment, transaction, log, apply, dead letters.
+//!
+//! A [`Processor`] is pure logic; [`start`] runs it over its stream with the protocol of `docs/exactly-once.md`.
 
+pub mod dead_letter;
+pub mod engine;
 pub mod logic;
+mod metrics;
 pub mod processor;
+pub mod time;
+mod worker;
 
 pub use logic::Logic;
-pub use processor::{Context, Decision, Principal, Processor, Reads, Rejection, Rows};
+pub use processor::{Context, Decision, Principal, Processor, Reads, Refusal, Rejection, Rows};
+pub use worker::{Error, Options, Parts, start};

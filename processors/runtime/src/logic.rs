@@ -16,11 +16,11 @@ pub trait Logic: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is wrong with the bytes, or that the type is unknown.
-    fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened + '_>, DecodeError>;
+    fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened>, DecodeError>;
 }
 
 /// A decoded input, ready to be decided.
-pub trait Opened {
+pub trait Opened: Send {
     /// Rows it needs.
     fn reads(&self) -> Reads;
 
@@ -66,28 +66,28 @@ pub struct RawDecision {
 
 /// The logic of a typed processor.
 pub fn of<P: Processor>(processor: P) -> Arc<dyn Logic> {
-    Arc::new(Typed(processor))
+    Arc::new(Typed(Arc::new(processor)))
 }
 
-struct Typed<P>(P);
+struct Typed<P>(Arc<P>);
 
 impl<P: Processor> Logic for Typed<P> {
     fn name(&self) -> &'static str {
         P::NAME
     }
 
-    fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened + '_>, DecodeError> {
+    fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened>, DecodeError> {
         let input = P::Input::decode(event_type, datum)?;
-        Ok(Box::new(TypedInput { processor: &self.0, input }))
+        Ok(Box::new(TypedInput { processor: self.0.clone(), input }))
     }
 }
 
-struct TypedInput<'a, P: Processor> {
-    processor: &'a P,
+struct TypedInput<P: Processor> {
+    processor: Arc<P>,
     input: P::Input,
 }
 
-impl<P: Processor> Opened for TypedInput<'_, P> {
+impl<P: Processor> Opened for TypedInput<P> {
     fn reads(&self) -> Reads {
         self.processor.reads(&self.input)
     }

@@ -1,7 +1,6 @@
 //! The contract of a processor: pure logic from (rows, input) to a decision.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use schemas::datum::Union;
@@ -28,13 +27,11 @@ pub trait Processor: Send + Sync + Sized + 'static {
     fn decide(&self, input: Self::Input, rows: &Rows<Self::Row>, ctx: &Context) -> Result<Decision<Self>, Rejection>;
 }
 
-/// Rows and ranges of the subject that an input needs.
+/// Rows of the subject that an input needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// Exact sorts; `""` is the root row.
     pub rows: Vec<String>,
-    /// Ranges: sort prefix, first sort (inclusive), limit (1–500).
-    pub ranges: Vec<(String, Option<String>, usize)>,
 }
 
 impl Reads {
@@ -54,13 +51,6 @@ impl Reads {
     #[must_use]
     pub fn row(mut self, sort: &str) -> Self {
         self.rows.push(sort.to_owned());
-        self
-    }
-
-    /// And at most `limit` (1–500) rows whose sort starts with `prefix`, from `start` on.
-    #[must_use]
-    pub fn range(mut self, prefix: &str, start: Option<&str>, limit: usize) -> Self {
-        self.ranges.push((prefix.to_owned(), start.map(str::to_owned), limit.clamp(1, 500)));
         self
     }
 }
@@ -88,14 +78,6 @@ impl<R> Rows<R> {
     #[must_use]
     pub fn get(&self, sort: &str) -> Option<&R> {
         self.rows.get(sort)
-    }
-
-    /// Rows whose sort starts with `prefix`, in order.
-    pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a R)> {
-        self.rows
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(move |(sort, _)| sort.starts_with(prefix))
-            .map(|(sort, row)| (&**sort, row))
     }
 }
 

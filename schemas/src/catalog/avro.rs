@@ -8,6 +8,7 @@ use apache_avro::rabin::Rabin;
 use serde_json::Value;
 
 use super::RecordSchema;
+use crate::plan::Plan;
 
 /// The schema files, parsed once each.
 pub(super) struct Files<'a> {
@@ -47,5 +48,6 @@ pub(super) fn parse(json: &Value) -> Result<RecordSchema, String> {
         return Err("needs a namespace".to_owned());
     }
     let fingerprint = schema.fingerprint::<Rabin>().bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(RecordSchema { full_name, json: text, fingerprint, schema })
+    let plan = Plan::compile(&schema).map_err(|error| error.to_string())?;
+    Ok(RecordSchema { full_name, json: text, fingerprint, plan: Arc::new(plan), schema })
 }

@@ -10,9 +10,15 @@ use super::{Error, EventType, RecordSchema, ResultType, Retention, RowType, Stre
 use super::{kinds, route};
 use crate::constraints::{Constraints, Rules};
 
-/// All streams, sorted by name.
-pub(super) fn streams(files: &[(&str, &str)], avro: &[(&str, &str)]) -> Result<Vec<Stream>, Error> {
+/// Where the records of the log lie, below `avro/`.
+const LOG_RECORDS: &str = "engine/log_";
+
+/// All streams, sorted by name, and the records of their logs.
+pub(super) fn streams(files: &[(&str, &str)], avro: &[(&str, &str)]) -> Result<(Vec<Stream>, Vec<Arc<RecordSchema>>), Error> {
+    let paths = avro.iter().map(|(path, _)| *path).filter(|path| path.starts_with(LOG_RECORDS));
     let mut avro = Files::new(avro);
+    let log = paths.map(|path| avro.record(path)).collect::<Result<_, _>>();
+    let log = log.map_err(|problem| Error { file: "engine".to_owned(), problem })?;
     let mut streams = Vec::with_capacity(files.len());
     for (name, text) in files {
         let fail = |problem: String| Error { file: (*name).to_owned(), problem };
@@ -20,7 +26,7 @@ pub(super) fn streams(files: &[(&str, &str)], avro: &[(&str, &str)]) -> Result<V
         streams.push(stream(name, file, &mut avro).map_err(fail)?);
     }
     streams.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(streams)
+    Ok((streams, log))
 }
 
 fn stream(name: &str, file: StreamFile, avro: &mut Files<'_>) -> Result<Stream, String> {

@@ -1,0 +1,76 @@
+//! Dead letters: an input that cannot be processed, with its original bytes and the reason.
+
+use bytes::Bytes;
+use schemas::names;
+
+use crate::engine::headers::HeaderList;
+use crate::engine::input::Arrived;
+use crate::engine::transaction::{OutRecord, Topic};
+
+/// Why an input is a dead letter: a closed list, written as `dead_reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The bytes are not what their schema says.
+    Undecodable,
+    /// The schema id or the event type is not known.
+    UnknownSchema,
+    /// No usable record key.
+    NoSubject,
+    /// On a partition that its key does not name.
+    WrongPartition,
+    /// The processor says it can never be processed.
+    Terminal,
+    /// The processor panicked on it.
+    Panic,
+    /// All attempts are used up.
+    RetriesExhausted,
+    /// The input, a row or a result of it is over its bound.
+    TooLarge,
+}
+
+impl Reason {
+    /// The header's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable",
+            Self::UnknownSchema => "unknown_schema",
+            Self::NoSubject => "no_subject",
+            Self::WrongPartition => "wrong_partition",
+            Self::Terminal => "terminal",
+            Self::Panic => "panic",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// Bytes of `dead_detail` at the most.
+const DETAIL_BYTES_MAX: usize = 1_024;
+
+/// The dead letter of `record` from `topic`, written at `ts` (µs).
+#[must_use]
+pub fn record(record: &Arrived, topic: &str, reason: Reason, detail: &str, ts: i64) -> OutRecord {
+    let mut headers = HeaderList::builder(record.headers.size() + 256);
+    for (name, value) in record.headers.iter() {
+        headers.push(name, value);
+    }
+    headers.push(names::HEADER_DEAD_REASON, reason.name().as_bytes());
+    headers.push(names::HEADER_DEAD_DETAIL, cut(detail).as_bytes());
+    headers.push(names::HEADER_DEAD_AT, crate::time::rfc3339(ts).as_bytes());
+    headers.push(names::HEADER_DEAD_ORIGIN, format!("{topic}/{}/{}", record.shard, record.offset).as_bytes());
+    OutRecord {
+        topic: Topic::Dead,
+        shard: record.shard,
+        key: record.key.clone(),
+        value: Bytes::clone(&record.value),
+        headers: headers.finish(),
+        timestamp_ms: Some(ts / 1_000),
+        trailer: false,
+    }
+}
+
+fn cut(detail: &str) -> &str {
+    let end = (0..=detail.len().min(DETAIL_BYTES_MAX)).rev().find(|end| detail.is_char_boundary(*end));
+    &detail[..end.unwrap_or(0)]
+}

@@ -1,0 +1,443 @@
+//! The engine core: a state machine without I/O.
+//!
+//! The worker performs one [`Action`] at a time and answers with one [`Event`]; [`Core::step`] says what comes next.
+//! The loop is serial: no transaction is ever open while the worker polls, so a rebalance never meets one. Steps
+//! follow `docs/exactly-once.md`; the simulation drives the same code with other hands.
+
+pub mod assignment;
+pub mod batch;
+pub mod cache;
+pub mod decide;
+pub mod dedupe;
+pub mod emit;
+pub mod headers;
+pub mod input;
+pub mod log;
+pub mod recover;
+pub mod settings;
+pub mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use state::{Cell, Frame, Mark, RowKey};
+
+use self::assignment::{Assignment, ShardState};
+use self::batch::Prepared;
+use self::cache::Image;
+use self::decide::Tally;
+use self::input::Arrived;
+use self::log::{Claim, KIND_CLAIM, WriterId};
+use self::recover::Halt;
+use self::settings::Settings;
+use self::transaction::Transaction;
+use crate::logic::Logic;
+
+/// Own clock and the broker's may differ by this much before somebody is told, µs.
+const SKEW_ALARM_US: i64 = 60_000_000;
+/// And by this much before the worker stops, µs.
+const SKEW_STOP_US: i64 = 600_000_000;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Records of running shards, in offset order per shard, and what the store acknowledged meanwhile.
+    Polled {
+        /// Inputs; empty when there were none, or none were wanted.
+        inputs: Vec<Arrived>,
+        /// Contiguous frames in the store: assignment number, shard, frame number.
+        acks: Vec<(u64, i32, i64)>,
+    },
+    /// The group gave us shards (rebalance callback).
+    Assigned {
+        /// Generation, captured inside the callback.
+        generation: i32,
+        /// Shard numbers.
+        shards: Vec<i32>,
+    },
+    /// Shards were read back from mark and log.
+    Recovered {
+        /// Ready to run.
+        shards: Vec<ShardState>,
+        /// Not to be run.
+        halted: Vec<(i32, Halt)>,
+    },
+    /// The group took everything back, or it was lost.
+    Revoked,
+    /// Rows from the store, as asked.
+    Fetched(Vec<(i32, RowKey, Option<Cell>)>),
+    /// The action succeeded.
+    Done,
+    /// Every record of the transaction is acknowledged; offset and append time (ms) of each shard's trailer.
+    Drained(Vec<(i32, i64, i64)>),
+    /// The action failed.
+    Failed(Failure),
+}
+
+/// How an action failed: what the engine does about it, not what the client called it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The transaction must be aborted; its inputs may be redone.
+    Abort(String),
+    /// The group does not know us any more: abort, and wait for the next assignment.
+    Ownership(String),
+    /// The outcome is unknown or the client is beyond repair: never guess, start again.
+    Restart(String),
+}
+
+/// What the worker does next.
+#[derive(Debug)]
+pub enum Action {
+    /// Poll; with `take` false nothing is taken, but the group is served.
+    Poll {
+        /// Whether inputs are wanted.
+        take: bool,
+        /// At most this many.
+        inputs_max: usize,
+    },
+    /// Read these shards back: mark, barrier, log, dedupe window.
+    Recover(Vec<i32>),
+    /// Start reading at these positions; halted shards stay paused.
+    Resume {
+        /// Running shards: number and next offset.
+        positions: Vec<(i32, i64)>,
+        /// Halted shards.
+        halted: Vec<i32>,
+    },
+    /// Read rows in one multi-get.
+    Fetch(Vec<(i32, RowKey)>),
+    /// Begin a transaction (recycle the producer first where the client log demands it).
+    Begin,
+    /// Produce every record and wait for every report.
+    Produce(Arc<Transaction>),
+    /// Put these positions into the transaction with the captured group metadata.
+    SendOffsets(Vec<(i32, i64)>),
+    /// Commit.
+    Commit,
+    /// Abort.
+    Abort,
+    /// Drop consumer, producer and assignment, start again with backoff.
+    Restart(String),
+    /// Stop the process in order: going on would be wrong.
+    Stop(String),
+}
+
+/// A committed frame on its way to the store.
+#[derive(Debug)]
+pub struct Committed {
+    /// Assignment it belongs to.
+    pub assignment: u64,
+    /// The frame.
+    pub frame: Frame,
+    /// The mark that claims it.
+    pub mark: Mark,
+}
+
+/// What a step asks for.
+#[derive(Debug)]
+pub struct Step {
+    /// The one thing to do next.
+    pub action: Action,
+    /// Frames for the applier; non-empty only right after a commit.
+    pub committed: Vec<Committed>,
+    /// Counts of the batch that was committed by this step.
+    pub tally: Option<Tally>,
+}
+
+/// Where the loop stands.
+enum Phase {
+    /// Nothing is running.
+    Idle,
+    /// Shards are being read back.
+    Recovering { generation: i32 },
+    /// Polling.
+    Polling,
+    /// Rows are being read for a batch.
+    Fetching { batch: Vec<Prepared> },
+    /// A transaction is being carried out.
+    Transacting { transaction: Arc<Transaction>, at: TransactionStep, tally: Tally },
+    /// It is being aborted.
+    Aborting { ownership: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TransactionStep {
+    Beginning,
+    Producing,
+    SendingOffsets,
+    Committing,
+}
+
+/// The engine core of one worker.
+pub struct Core {
+    settings: Arc<Settings>,
+    logic: Arc<dyn Logic>,
+    slot: String,
+    host: String,
+    writer: WriterId,
+    assignments: u64,
+    assignment: Option<Assignment>,
+    /// Inputs polled and not yet consumed: kept over an abort, in order.
+    pending: VecDeque<Arrived>,
+    redo: u32,
+    phase: Phase,
+}
+
+impl Core {
+    /// A core for one producer instance; `writer` is random per instance.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, logic: Arc<dyn Logic>, slot: &str, host: &str, writer: WriterId) -> Self {
+        Self {
+            settings,
+            logic,
+            slot: slot.to_owned(),
+            host: host.to_owned(),
+            writer,
+            assignments: 0,
+            assignment: None,
+            pending: VecDeque::new(),
+            redo: 0,
+            phase: Phase::Idle,
+        }
+    }
+
+    /// The running assignment, for gauges.
+    #[must_use]
+    pub fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
+    }
+
+    /// The producer was recycled: frames are written under a new name from here on.
+    pub fn set_writer(&mut self, writer: WriterId) {
+        self.writer = writer;
+    }
+
+    /// Takes what happened at clock `now_us` and says what to do next.
+    pub fn step(&mut self, event: Event, now_us: i64) -> Step {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let mut step = Step { action: Action::Restart("a step out of turn".into()), committed: Vec::new(), tally: None };
+        step.action = match (phase, event) {
+            (_, Event::Failed(Failure::Restart(why))) => self.restart(why),
+            (_, Event::Revoked) => self.drop_assignment(),
+            (_, Event::Assigned { generation, shards }) => self.assigned(generation, shards),
+            (Phase::Recovering { generation }, Event::Recovered { shards, halted }) => {
+                self.recovered(generation, shards, halted, now_us)
+            }
+            (Phase::Polling, Event::Done) => self.poll(),
+            (Phase::Polling | Phase::Idle, Event::Polled { inputs, acks }) => self.polled(inputs, &acks, now_us),
+            (Phase::Fetching { batch }, Event::Fetched(rows)) => self.fetched(batch, rows, now_us),
+            (Phase::Transacting { transaction, at, tally }, event) => {
+                self.transacting(transaction, at, tally, event, now_us, &mut step.committed, &mut step.tally)
+            }
+            (Phase::Aborting { ownership: true }, Event::Done) => self.drop_assignment(),
+            (Phase::Aborting { ownership: false }, Event::Done) => self.redo(now_us),
+            (_, Event::Failed(Failure::Abort(why) | Failure::Ownership(why))) => self.restart(why),
+            (_, event) => self.restart(format!("{event:?} does not fit the phase")),
+        };
+        step
+    }
+
+    fn restart(&mut self, why: String) -> Action {
+        self.assignment = None;
+        self.pending.clear();
+        Action::Restart(why)
+    }
+
+    /// Revoke and lost: nothing outlives its assignment (I7).
+    fn drop_assignment(&mut self) -> Action {
+        self.assignment = None;
+        self.pending.clear();
+        self.redo = 0;
+        self.phase = Phase::Idle;
+        Action::Poll { take: false, inputs_max: 0 }
+    }
+
+    fn assigned(&mut self, generation: i32, shards: Vec<i32>) -> Action {
+        self.assignment = None;
+        self.pending.clear();
+        self.assignments += 1;
+        self.phase = Phase::Recovering { generation };
+        Action::Recover(shards)
+    }
+
+    /// Proves ownership early: one transaction with a CLAIM and the positions of every shard.
+    fn recovered(&mut self, generation: i32, shards: Vec<ShardState>, halted: Vec<(i32, Halt)>, now_us: i64) -> Action {
+        let mut transaction = Transaction::default();
+        for shard in &shards {
+            let claim = Claim {
+                writer: self.writer,
+                slot: &self.slot,
+                host: &self.host,
+                generation,
+                after_n: shard.tip.n,
+                ts: now_us,
+                positions: &shard.tip.positions,
+            };
+            let number = shard.shard.number;
+            transaction.records.push(decide::marker(number, KIND_CLAIM, claim.encode(self.settings.engine.claim)));
+            transaction.positions.push((number, shard.position(&self.settings.events)));
+        }
+        let shards = shards.into_iter().map(|shard| (shard.shard.number, shard)).collect();
+        self.assignment = Some(Assignment { number: self.assignments, generation, shards, halted: halted.into_iter().collect() });
+        if transaction.records.is_empty() {
+            return self.resume();
+        }
+        self.begin(transaction, Tally::default())
+    }
+
+    fn resume(&mut self) -> Action {
+        self.phase = Phase::Polling;
+        let Some(assignment) = &self.assignment else { return self.poll() };
+        let position = |shard: &ShardState| shard.position(&self.settings.events);
+        Action::Resume {
+            positions: assignment.shards.iter().map(|(number, shard)| (*number, position(shard))).collect(),
+            halted: assignment.halted.keys().copied().collect(),
+        }
+    }
+
+    fn poll(&mut self) -> Action {
+        self.phase = Phase::Polling;
+        let take = self.assignment.as_ref().is_some_and(|assignment| !assignment.is_backed_up(&self.settings));
+        Action::Poll { take, inputs_max: self.settings.limits.batch_inputs }
+    }
+
+    fn polled(&mut self, inputs: Vec<Arrived>, acks: &[(u64, i32, i64)], now_us: i64) -> Action {
+        let Some(assignment) = &mut self.assignment else {
+            self.phase = Phase::Idle;
+            return Action::Poll { take: false, inputs_max: 0 };
+        };
+        for (number, shard, n) in acks {
+            if *number == assignment.number
+                && let Some(shard) = assignment.shards.get_mut(shard)
+            {
+                shard.acknowledge(*n);
+            }
+        }
+        self.pending.extend(inputs);
+        self.next_batch(now_us)
+    }
+
+    /// Prepares the next batch from what is pending; halves it after every abort.
+    fn next_batch(&mut self, now_us: i64) -> Action {
+        let Some(assignment) = &mut self.assignment else { return self.poll() };
+        if self.pending.is_empty() {
+            return self.poll();
+        }
+        let take = (self.pending.len() >> self.redo).max(1);
+        for shard in assignment.shards.values_mut() {
+            shard.unpin();
+        }
+        let inputs = self.pending.iter().take(take).cloned();
+        let batch: Vec<_> = inputs.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
+        let needs = batch::needs(&batch, assignment);
+        if needs.is_empty() {
+            return self.decide(batch, now_us);
+        }
+        self.phase = Phase::Fetching { batch };
+        Action::Fetch(needs)
+    }
+
+    fn fetched(&mut self, batch: Vec<Prepared>, rows: Vec<(i32, RowKey, Option<Cell>)>, now_us: i64) -> Action {
+        if let Some(assignment) = &mut self.assignment {
+            for (shard, key, cell) in rows {
+                let Some(shard) = assignment.shards.get_mut(&shard) else { continue };
+                let image = cell.map_or(Image::ABSENT, |cell| Image { val: cell.val, expire_at: cell.expire_at });
+                shard.cache.fill(&key.subject, &key.sort, image);
+            }
+        }
+        self.decide(batch, now_us)
+    }
+
+    fn decide(&mut self, batch: Vec<Prepared>, now_us: i64) -> Action {
+        let Some(assignment) = &mut self.assignment else { return self.poll() };
+        let (transaction, tally) = decide::decide(batch, assignment, &self.settings, &self.writer, now_us);
+        self.begin(transaction, tally)
+    }
+
+    fn begin(&mut self, transaction: Transaction, tally: Tally) -> Action {
+        self.phase = Phase::Transacting { transaction: Arc::new(transaction), at: TransactionStep::Beginning, tally };
+        Action::Begin
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one step, each used once")]
+    fn transacting(
+        &mut self,
+        mut transaction: Arc<Transaction>,
+        at: TransactionStep,
+        tally: Tally,
+        event: Event,
+        now_us: i64,
+        committed: &mut Vec<Committed>,
+        told: &mut Option<Tally>,
+    ) -> Action {
+        let (at, action) = match (at, event) {
+            (_, Event::Failed(failure)) => {
+                self.phase = Phase::Aborting { ownership: matches!(failure, Failure::Ownership(_)) };
+                return Action::Abort;
+            }
+            (TransactionStep::Beginning, Event::Done) => (TransactionStep::Producing, Action::Produce(transaction.clone())),
+            (TransactionStep::Producing, Event::Drained(trailers)) => {
+                let skew = trailers.iter().map(|(_, _, appended_ms)| (now_us - appended_ms * 1_000).abs()).max().unwrap_or(0);
+                if skew > SKEW_STOP_US {
+                    return Action::Stop(format!("the clock is {} s off the broker's: set it right", skew / 1_000_000));
+                }
+                if skew > SKEW_ALARM_US {
+                    tracing::warn!(skew_s = skew / 1_000_000, "the clock differs from the broker's");
+                }
+                transaction = with_offsets(transaction, &trailers);
+                (TransactionStep::SendingOffsets, Action::SendOffsets(transaction.positions.clone()))
+            }
+            (TransactionStep::SendingOffsets, Event::Done) => (TransactionStep::Committing, Action::Commit),
+            (TransactionStep::Committing, Event::Done) => {
+                *told = Some(tally);
+                return self.committed(transaction, committed, now_us);
+            }
+            (_, event) => return self.restart(format!("{event:?} does not fit an open transaction")),
+        };
+        self.phase = Phase::Transacting { transaction, at, tally };
+        action
+    }
+
+    /// Only now inputs are consumed and changes become visible.
+    fn committed(&mut self, transaction: Arc<Transaction>, committed: &mut Vec<Committed>, now_us: i64) -> Action {
+        let Some(assignment) = &mut self.assignment else { return self.poll() };
+        let Ok(transaction) = Arc::try_unwrap(transaction) else {
+            return self.restart("the worker kept a committed transaction".into());
+        };
+        let claim = transaction.changes.is_empty();
+        for change in transaction.changes {
+            let Some(shard) = assignment.shards.get_mut(&change.shard) else { continue };
+            shard.publish(&change);
+            committed.push(Committed { assignment: assignment.number, mark: Mark::from(&change.tip), frame: change.frame });
+        }
+        self.pending.drain(..transaction.inputs.min(self.pending.len()));
+        self.redo = 0;
+        if claim {
+            return self.resume();
+        }
+        if self.pending.is_empty() { self.poll() } else { self.next_batch(now_us) }
+    }
+
+    /// After an abort the same inputs are decided again from memory, in smaller batches.
+    fn redo(&mut self, now_us: i64) -> Action {
+        self.redo += 1;
+        if self.redo > self.settings.limits.redo_attempts || self.pending.is_empty() {
+            return self.restart("the transaction was aborted too often".into());
+        }
+        self.next_batch(now_us)
+    }
+}
+
+/// Sets `applied` of every change from the delivery report of its trailer.
+fn with_offsets(transaction: Arc<Transaction>, trailers: &[(i32, i64, i64)]) -> Arc<Transaction> {
+    let Ok(mut transaction) = Arc::try_unwrap(transaction) else { return Arc::default() };
+    for change in &mut transaction.changes {
+        if let Some((_, offset, _)) = trailers.iter().find(|(shard, ..)| *shard == change.shard) {
+            change.tip.applied = offset + 1;
+        }
+    }
+    Arc::new(transaction)
+}

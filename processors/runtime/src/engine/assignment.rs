@@ -1,0 +1,120 @@
+//! Everything in memory that belongs to one generation of the group. Created by assign, dropped by revoke; nothing
+//! that describes shards lives outside it (I7).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use state::Shard;
+
+use super::cache::RowCache;
+use super::dedupe::Window;
+use super::recover::{Halt, Tip};
+use super::settings::Settings;
+use super::transaction::ShardChange;
+
+/// The shards of one assignment.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Distinguishes assignments of this process; late messages of another number are dropped.
+    pub number: u64,
+    /// Generation of the group.
+    pub generation: i32,
+    /// Running shards by number.
+    pub shards: BTreeMap<i32, ShardState>,
+    /// Shards that are not run, and why.
+    pub halted: BTreeMap<i32, Halt>,
+}
+
+/// One running shard.
+#[derive(Debug)]
+pub struct ShardState {
+    /// Its name.
+    pub shard: Shard,
+    /// Where its history stands.
+    pub tip: Tip,
+    /// Duplicates are found here.
+    pub dedupe: Window,
+    /// Committed row images.
+    pub cache: RowCache,
+    /// Frames the store has not acknowledged: number and bytes, in order.
+    unacked: VecDeque<(i64, usize)>,
+    unacked_bytes: usize,
+    /// Frames up to this one are acknowledged.
+    acked: i64,
+}
+
+impl ShardState {
+    /// A shard whose store is complete up to `tip`.
+    #[must_use]
+    pub fn new(shard: Shard, tip: Tip, dedupe: Window, settings: &Settings) -> Self {
+        let cache = RowCache::new(settings.limits.cache_bytes, tip.n);
+        let acked = tip.n;
+        Self { shard, tip, dedupe, cache, unacked: VecDeque::new(), unacked_bytes: 0, acked }
+    }
+
+    /// Next offset of the input topic.
+    #[must_use]
+    pub fn position(&self, topic: &str) -> i64 {
+        self.tip.positions.get(topic).copied().unwrap_or(0)
+    }
+
+    /// Takes over what was committed: row images become visible, pinned until the store has them.
+    pub fn publish(&mut self, change: &ShardChange) {
+        for write in &change.frame.rows {
+            let image = super::cache::Image { val: write.val.clone(), expire_at: write.expire_at };
+            self.cache.put(&write.key.subject, &write.key.sort, image, change.frame.n);
+        }
+        for row in &change.frame.dedupe {
+            let keys = row.keys.chunks_exact(16).map(|key| {
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(key);
+                schemas::key::EventKey(bytes)
+            });
+            self.dedupe.insert(row.minute, keys);
+        }
+        self.dedupe.expire(change.tip.horizon);
+        self.tip = change.tip.clone();
+        self.unacked.push_back((change.frame.n, change.bytes));
+        self.unacked_bytes += change.bytes;
+    }
+
+    /// The store has every frame up to `n`.
+    pub fn acknowledge(&mut self, n: i64) {
+        self.acked = self.acked.max(n);
+        while let Some((frame, bytes)) = self.unacked.front().copied()
+            && frame <= n
+        {
+            self.unacked.pop_front();
+            self.unacked_bytes -= bytes;
+        }
+    }
+
+    /// Drops pins of acknowledged frames: only at the start of a batch.
+    pub fn unpin(&mut self) {
+        self.cache.unpin(self.acked);
+    }
+
+    /// Frames and bytes the store has not acknowledged.
+    #[must_use]
+    pub fn backlog(&self) -> (usize, usize) {
+        (self.unacked.len(), self.unacked_bytes)
+    }
+}
+
+impl Assignment {
+    /// True when a shard's backlog is at its bound: no inputs are taken until the store catches up.
+    #[must_use]
+    pub fn is_backed_up(&self, settings: &Settings) -> bool {
+        let limits = &settings.limits;
+        self.shards.values().any(|shard| {
+            let (frames, bytes) = shard.backlog();
+            frames >= limits.backlog_frames || bytes >= limits.backlog_bytes
+        })
+    }
+
+    /// Names a shard of `stream`.
+    #[must_use]
+    pub fn name(stream: &Arc<str>, number: i32) -> Shard {
+        Shard { stream: stream.clone(), number }
+    }
+}

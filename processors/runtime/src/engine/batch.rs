@@ -1,0 +1,129 @@
+//! A batch before it is decided: inputs opened, and the rows they need.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use schemas::datum::DecodeError;
+use schemas::frame;
+use schemas::key::EventKey;
+use schemas::partition::partition_of;
+use schemas::resolve;
+use state::RowKey;
+
+use super::assignment::Assignment;
+use super::input::{Arrived, Envelope, Writer};
+use super::settings::{EventSpec, Settings};
+use crate::dead_letter::Reason;
+use crate::logic::{Logic, Opened};
+use crate::processor::Reads;
+
+/// Sort of the head row of every subject.
+pub const HEAD: &str = "~head";
+
+/// An input with everything known about it before it is decided.
+pub struct Prepared {
+    /// The record as polled.
+    pub record: Arrived,
+    /// Its envelope.
+    pub envelope: Envelope,
+    /// The key duplicates are found by.
+    pub key: EventKey,
+    /// Record key as text; empty when there is none.
+    pub subject: Arc<str>,
+    /// What comes of it.
+    pub fate: Fate,
+}
+
+/// Whether an input can be decided at all.
+pub enum Fate {
+    /// A dead letter, and why.
+    Dead(Reason, String),
+    /// Ready to be decided.
+    Ready {
+        /// Its type.
+        event: EventSpec,
+        /// The decoded input; taken when decided.
+        opened: Box<dyn Opened>,
+        /// Rows it needs beside the head.
+        reads: Reads,
+    },
+}
+
+/// Opens `record`. Pure: a redo gives the same again.
+pub fn prepare(record: Arrived, settings: &Settings, logic: &dyn Logic) -> Prepared {
+    let mut envelope = Envelope::of(&record, &settings.events);
+    let key = envelope.key();
+    let subject: Arc<str> = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default().into();
+    let fate = match open(&record, &mut envelope, &subject, settings, logic) {
+        Ok((event, opened, reads)) => Fate::Ready { event, opened, reads },
+        Err((reason, detail)) => Fate::Dead(reason, detail),
+    };
+    Prepared { record, envelope, key, subject, fate }
+}
+
+type Open = (EventSpec, Box<dyn Opened>, Reads);
+
+fn open(
+    record: &Arrived,
+    envelope: &mut Envelope,
+    subject: &str,
+    settings: &Settings,
+    logic: &dyn Logic,
+) -> Result<Open, (Reason, String)> {
+    if subject.is_empty() || (subject.starts_with('~') && !envelope.source.starts_with("forebay/")) {
+        return Err((Reason::NoSubject, "the record key must be the subject: UTF-8, not empty, not starting with ~".into()));
+    }
+    let home = partition_of(subject, settings.partitions);
+    if home != record.shard {
+        return Err((Reason::WrongPartition, format!("murmur2 of the key gives partition {home} of {}", settings.partitions)));
+    }
+    if record.value.len() + record.headers.size() > settings.limits.input_bytes {
+        return Err((Reason::TooLarge, format!("value and headers are over {} bytes", settings.limits.input_bytes)));
+    }
+    let written_as = match &record.writer {
+        Writer::Current(name) => name.clone(),
+        Writer::Other(schema) => schema.full_name.as_str().into(),
+        Writer::Unknown(id) => return Err((Reason::UnknownSchema, format!("the registry does not know schema id {id}"))),
+        Writer::Unframed => return Err((Reason::Undecodable, "the value must start with 0 and the schema id as int32".into())),
+    };
+    if envelope.event_type.is_none() {
+        envelope.event_type = settings.by_record.get(&*written_as).map(ToString::to_string);
+    }
+    let event = envelope.event_type.as_deref().and_then(|name| settings.event_types.get(name)).cloned();
+    let Some(event) = event.filter(|event| event.reader.full_name == *written_as) else {
+        let name = envelope.event_type.as_deref().unwrap_or("(none)");
+        return Err((
+            Reason::UnknownSchema,
+            format!("type {name} with record {written_as} is not in the catalog of {}", settings.stream),
+        ));
+    };
+    let opened = open_datum(record, &event, logic).map_err(|error| (Reason::Undecodable, error.to_string()))?;
+    let reads = catch_unwind(AssertUnwindSafe(|| opened.reads()))
+        .map_err(|_| (Reason::Panic, format!("reads of {} panicked", event.name)))?;
+    Ok((event, opened, reads))
+}
+
+fn open_datum(record: &Arrived, event: &EventSpec, logic: &dyn Logic) -> Result<Box<dyn Opened>, DecodeError> {
+    let (_, datum) = frame::split(&record.value).map_err(|_| DecodeError::Truncated { at: record.value.len() })?;
+    if let Writer::Other(writer) = &record.writer {
+        return logic.open(&event.name, &resolve::to_reader(writer, &event.reader, datum)?);
+    }
+    logic.open(&event.name, datum)
+}
+
+/// Rows that must be read from the store before the batch can be decided.
+pub fn needs(batch: &[Prepared], assignment: &mut Assignment) -> Vec<(i32, RowKey)> {
+    let mut asked = HashSet::new();
+    let mut needs = Vec::new();
+    for input in batch {
+        let Fate::Ready { reads, .. } = &input.fate else { continue };
+        let Some(shard) = assignment.shards.get_mut(&input.record.shard) else { continue };
+        for sort in std::iter::once(HEAD).chain(reads.rows.iter().map(String::as_str)) {
+            if shard.cache.get(&input.subject, sort).is_none() && asked.insert((input.subject.clone(), sort)) {
+                needs.push((input.record.shard, RowKey { subject: input.subject.clone(), sort: sort.into() }));
+            }
+        }
+    }
+    needs
+}

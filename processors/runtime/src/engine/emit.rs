@@ -1,0 +1,176 @@
+//! What an input leaves behind beside rows: results, status, and the context `decide` gets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::catalog::HeaderStyle;
+use schemas::datum::Datum;
+use schemas::engine::Rejected;
+use schemas::key::EventKey;
+use schemas::{frame, names};
+use state::records::{EventStatus, Product, State, Step};
+use state::{StatusKey, StatusWrite};
+
+use super::headers::HeaderList;
+use super::input::{Arrived, Envelope};
+use super::settings::Settings;
+use super::transaction::{OutRecord, Topic};
+use crate::dead_letter::Reason;
+use crate::processor::{Context, Refusal};
+use crate::time::rfc3339;
+
+/// Products named in a status at the most.
+pub const PRODUCTS_MAX: usize = 32;
+
+/// An input that is being processed.
+pub struct Told<'a> {
+    /// The record.
+    pub record: &'a Arrived,
+    /// Its envelope.
+    pub envelope: &'a Envelope,
+    /// Its event key.
+    pub key: EventKey,
+    /// Its subject.
+    pub subject: &'a Arc<str>,
+    /// Append time as the shard counts it, ms.
+    pub appended: i64,
+    /// The frame's time, µs.
+    pub ts: i64,
+}
+
+/// A result before it has headers.
+pub struct Result<'a> {
+    /// Result type.
+    pub ce_type: &'a str,
+    /// Avro datum.
+    pub datum: &'a [u8],
+    /// Its number on the subject.
+    pub seq: i64,
+}
+
+impl Told<'_> {
+    /// What `decide` gets to know beside the data.
+    pub fn context(&self, event_type: &Arc<str>) -> Context {
+        Context {
+            subject: self.subject.clone(),
+            event_type: event_type.clone(),
+            principal: self.envelope.principal.clone(),
+            event_time: self.envelope.time.unwrap_or(self.record.appended_ms * 1_000),
+            append_time: self.appended * 1_000,
+            now: self.ts,
+            cause: self.key.0,
+        }
+    }
+
+    /// The record of a result, and its entry in the status.
+    pub fn result(
+        &self,
+        result: &Result<'_>,
+        settings: &Settings,
+    ) -> std::result::Result<(OutRecord, Product), (Reason, String)> {
+        let Result { ce_type, datum, seq } = *result;
+        let Some(id) = settings.results.get(ce_type) else {
+            return Err((Reason::Terminal, format!("{ce_type} is no result of {}", settings.stream)));
+        };
+        if datum.len() > settings.limits.result_bytes {
+            return Err((Reason::TooLarge, format!("a result {ce_type} is {} bytes", datum.len())));
+        }
+        let mut value = Vec::with_capacity(datum.len() + frame::HEAD);
+        frame::begin(*id, &mut value);
+        value.extend_from_slice(datum);
+        let record = OutRecord {
+            topic: Topic::Results,
+            shard: self.record.shard,
+            key: Some(Bytes::copy_from_slice(self.subject.as_bytes())),
+            value: value.into(),
+            headers: self.headers(ce_type, seq, settings),
+            timestamp_ms: Some(self.ts / 1_000),
+            trailer: false,
+        };
+        let product = Product {
+            kind: "result".to_owned(),
+            stream: settings.stream.to_string(),
+            subject: self.subject.to_string(),
+            event_type: ce_type.to_owned(),
+            seq: Some(seq),
+            key: None,
+        };
+        Ok((record, product))
+    }
+
+    fn headers(&self, ce_type: &str, seq: i64, settings: &Settings) -> HeaderList {
+        let mut headers = HeaderList::builder(384);
+        if settings.headers == HeaderStyle::CloudEvents {
+            headers.push(names::HEADER_CE_SPECVERSION, b"1.0");
+            headers.push(names::HEADER_CE_ID, result_id(self.subject, seq).as_bytes());
+            headers.push(names::HEADER_CE_SOURCE, format!("forebay/{}", settings.stream).as_bytes());
+            headers.push(names::HEADER_CE_TYPE, ce_type.as_bytes());
+            headers.push(names::HEADER_CE_TIME, rfc3339(self.ts).as_bytes());
+            if let Some(principal) = &self.envelope.principal {
+                headers.push(names::HEADER_CE_PRINCIPAL, format!("{}/{}", principal.account, principal.id).as_bytes());
+            }
+        }
+        headers.push(names::HEADER_SEQ, seq.to_string().as_bytes());
+        headers.push(names::HEADER_CAUSE, self.key.to_string().as_bytes());
+        headers.push(names::HEADER_CAUSED_AT, rfc3339(self.appended * 1_000).as_bytes());
+        if let Some(parent) = &self.envelope.traceparent {
+            headers.push(names::HEADER_TRACEPARENT, parent.as_bytes());
+        }
+        headers.finish()
+    }
+
+    /// The status of the event in `state`, with the steps that led there.
+    pub fn status(&self, state: State, settings: &Settings) -> EventStatus {
+        let history = [(State::Queued, self.appended * 1_000), (State::Processing, self.ts), (state, self.ts)];
+        EventStatus {
+            state,
+            outcome: None,
+            code: None,
+            detail: None,
+            history: history.into_iter().map(|(state, at)| Step { state, at }).collect(),
+            attempts: 1,
+            next_attempt: None,
+            stream: settings.stream.to_string(),
+            subject: self.subject.to_string(),
+            partition: self.record.shard,
+            offset: self.record.offset,
+            cause: None,
+            products: Vec::new(),
+            reason: None,
+        }
+    }
+
+    /// The write that puts `status` into the frame.
+    pub fn write(&self, status: &EventStatus, settings: &Settings) -> StatusWrite {
+        let life = settings.limits.status_life.as_micros() as i64;
+        StatusWrite {
+            key: StatusKey { event: self.key.0, part: "".into() },
+            val: status.encode(),
+            expire_at: Some(self.ts + life),
+        }
+    }
+}
+
+/// The datum of a `<noun>.rejected`.
+pub fn rejected(command: &str, refusal: &Refusal) -> Bytes {
+    let body = Rejected {
+        command: command.to_owned(),
+        code: refusal.code.to_owned(),
+        detail: refusal.detail.clone(),
+        pointer: refusal.pointer.clone(),
+        expected: refusal.expected.clone(),
+        actual: refusal.actual.clone(),
+    };
+    let mut out = Vec::with_capacity(96);
+    body.encode(&mut out);
+    out.into()
+}
+
+/// `ce_id` of a result: a UUIDv8 of subject and seq, so that a redo repeats it.
+fn result_id(subject: &str, seq: i64) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("forebay result id v1");
+    hasher.update(subject.as_bytes()).update(b"#").update(&seq.to_be_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    uuid::Uuid::new_v8(bytes).to_string()
+}

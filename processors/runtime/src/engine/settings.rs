@@ -1,0 +1,150 @@
+//! What the engine core knows before the first record: names, schema ids, bounds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::catalog::{HeaderStyle, RecordSchema, Stream, Tracking};
+use schemas::registry::SchemaIds;
+
+/// Bounds and times. Defaults are those of `default.toml`.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A batch takes at most this many inputs.
+    pub batch_inputs: usize,
+    /// And at most this many bytes of input.
+    pub batch_bytes: usize,
+    /// An input with its headers, bytes: larger ones are dead-lettered.
+    pub input_bytes: usize,
+    /// A row image, bytes; a larger one makes the input `too_large`.
+    pub row_bytes: usize,
+    /// A result, bytes; a larger one makes the input `too_large`.
+    pub result_bytes: usize,
+    /// Frames of a shard that the store has not acknowledged: at this many the loop takes no inputs.
+    pub backlog_frames: usize,
+    /// And at this many bytes.
+    pub backlog_bytes: usize,
+    /// Clean rows kept in memory per shard, bytes.
+    pub cache_bytes: usize,
+    /// Duplicates are found within this span of broker append time.
+    pub dedupe_window: Duration,
+    /// Event keys kept per shard.
+    pub dedupe_keys: usize,
+    /// Status rows live this long.
+    pub status_life: Duration,
+    /// An aborted batch is tried again this often before the worker restarts.
+    pub redo_attempts: u32,
+    /// A frame kept in memory is not applied any more when its commit is older than this (rule Z).
+    pub apply_age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_inputs: 2_000,
+            batch_bytes: 4 << 20,
+            input_bytes: 640 << 10,
+            row_bytes: 768 << 10,
+            result_bytes: 512 << 10,
+            backlog_frames: 64,
+            backlog_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
+            dedupe_window: Duration::from_secs(15 * 60),
+            dedupe_keys: 2_000_000,
+            status_life: Duration::from_secs(7 * 24 * 3600),
+            redo_attempts: 5,
+            apply_age: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What an event type of the stream means to the engine.
+#[derive(Clone, Debug)]
+pub struct EventSpec {
+    /// Its name, shared by every context.
+    pub name: Arc<str>,
+    /// Schema that `decide` reads.
+    pub reader: Arc<RecordSchema>,
+    /// How much of its lifecycle is kept.
+    pub tracking: Tracking,
+}
+
+/// A stream as the engine core sees it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Stream name.
+    pub stream: Arc<str>,
+    /// `<stream>.events`, without the deployment's prefix: names the position.
+    pub events: Arc<str>,
+    /// Partition count.
+    pub partitions: i32,
+    /// Header style of results.
+    pub headers: HeaderStyle,
+    /// Event types by name.
+    pub event_types: HashMap<String, EventSpec>,
+    /// Event type by record name, for producers that write no `ce_type`.
+    pub by_record: HashMap<String, Arc<str>>,
+    /// Schema id of each result type.
+    pub results: HashMap<String, i32>,
+    /// Schema id of each row record, by full name.
+    pub rows: HashMap<String, i32>,
+    /// Record name of each row schema id that was ever current here.
+    pub row_names: HashMap<i32, Arc<str>>,
+    /// Ids of the engine's own records.
+    pub engine: EngineIds,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Schema ids of the engine's own records.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineIds {
+    /// `LogData`.
+    pub data: i32,
+    /// `LogTrailer`.
+    pub trailer: i32,
+    /// `LogClaim`.
+    pub claim: i32,
+}
+
+impl Settings {
+    /// Puts together what the catalog says of `stream` and the ids the registry gave.
+    ///
+    /// # Errors
+    /// The full name of the first record that has no id.
+    pub fn of(stream: &Stream, ids: &SchemaIds, limits: Limits) -> Result<Self, String> {
+        let id = |name: &str| ids.id_of(name).ok_or_else(|| name.to_owned());
+        let mut settings = Self {
+            stream: stream.name.as_str().into(),
+            events: format!("{}.events", stream.name).into(),
+            partitions: stream.partitions,
+            headers: stream.headers,
+            event_types: HashMap::new(),
+            by_record: HashMap::new(),
+            results: HashMap::new(),
+            rows: HashMap::new(),
+            row_names: HashMap::new(),
+            engine: EngineIds {
+                data: id("forebay.engine.LogData")?,
+                trailer: id("forebay.engine.LogTrailer")?,
+                claim: id("forebay.engine.LogClaim")?,
+            },
+            limits,
+        };
+        for event in &stream.events {
+            let name: Arc<str> = event.ce_type.as_str().into();
+            settings.by_record.insert(event.schema.full_name.clone(), name.clone());
+            let spec = EventSpec { name, reader: event.schema.clone(), tracking: event.tracking };
+            settings.event_types.insert(event.ce_type.clone(), spec);
+        }
+        for result in &stream.results {
+            settings.results.insert(result.ce_type.clone(), id(&result.schema.full_name)?);
+        }
+        for row in &stream.rows {
+            let row_id = id(&row.schema.full_name)?;
+            settings.rows.insert(row.schema.full_name.clone(), row_id);
+            settings.row_names.insert(row_id, row.schema.full_name.as_str().into());
+        }
+        Ok(settings)
+    }
+}

@@ -1,0 +1,178 @@
+//! The engine core against a world in memory: a log, topics and rows that do exactly what they are told.
+
+mod world;
+
+use schemas::key::EventKey;
+
+use self::world::{Fault, World};
+use super::recover::{Halt, LogRecord, rebuild};
+
+#[test]
+fn results_are_numbered_densely_per_subject() {
+    let mut world = World::new();
+    world.send_all(["a +1", "b +5", "a +2", "a +3"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (2, 3), (3, 6)]);
+    assert_eq!(world.results("b"), [(1, 5)]);
+}
+
+#[test]
+fn nothing_of_an_aborted_batch_is_seen() {
+    let mut world = World::new();
+    world.send_all(["a +1"]);
+    world.run();
+    world.fail_next(Fault::Produce);
+    world.send_all(["a +2", "a +4"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (2, 3), (3, 7)]);
+    assert_eq!(world.aborted, 1);
+}
+
+#[test]
+fn an_event_that_comes_twice_has_one_effect() {
+    let mut world = World::new();
+    world.send_with_id("a +1", "once");
+    world.send_with_id("a +1", "once");
+    world.run();
+    world.send_with_id("a +1", "once");
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1)]);
+    assert_eq!(world.tally.duplicates, 2);
+}
+
+#[test]
+fn duplicates_are_still_found_by_a_new_owner() {
+    let mut world = World::new();
+    world.send_with_id("a +1", "once");
+    world.run();
+    world.take_over();
+    world.send_with_id("a +1", "once");
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1)]);
+}
+
+#[test]
+fn a_refusal_is_told_and_changes_nothing() {
+    let mut world = World::new();
+    world.send_all(["a +1", "a refuse", "a +1"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (3, 2)]);
+    assert_eq!(world.rejected("a"), [2]);
+    assert_eq!(world.tally.rejected, 1);
+}
+
+#[test]
+fn a_poisonous_input_is_set_aside_and_its_neighbours_go_on() {
+    let mut world = World::new();
+    world.send_all(["a +1", "a panic", "a terminal", "a +1"]);
+    world.send_raw(Some("a"), b"\x00nonsense");
+    world.send_raw(Some("a"), b"no frame");
+    world.send_raw(None, b"");
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (2, 2)]);
+    assert_eq!(world.dead(), ["panic", "terminal", "unknown_schema", "undecodable", "no_subject"]);
+}
+
+#[test]
+fn a_record_on_a_foreign_partition_is_a_dead_letter() {
+    let mut world = World::new();
+    world.send_to_partition("a +1", 1 - World::home("a"));
+    world.run();
+    assert_eq!(world.dead(), ["wrong_partition"]);
+}
+
+#[test]
+fn a_new_owner_finds_the_state_of_the_old_one() {
+    let mut world = World::new();
+    for round in 0..5 {
+        world.send_all(["a +1", "b +2", "c +3"]);
+        if round % 2 == 0 {
+            // committed, but the store never hears of it
+            world.store_is_deaf = true;
+        }
+        world.run();
+        world.take_over();
+        world.store_is_deaf = false;
+    }
+    assert_eq!(world.results("a").last(), Some(&(5, 5)));
+    assert_eq!(world.results("c").last(), Some(&(5, 15)));
+}
+
+#[test]
+fn an_unknown_outcome_is_never_guessed() {
+    let mut world = World::new();
+    world.send_all(["a +1"]);
+    world.fail_next(Fault::CommitHappenedButUnknown);
+    world.run();
+    assert_eq!(world.restarts, 1);
+    world.send_all(["a +1"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (2, 2)]);
+}
+
+#[test]
+fn an_owner_that_was_fenced_waits_for_the_group() {
+    let mut world = World::new();
+    world.send_all(["a +1"]);
+    world.fail_next(Fault::Ownership);
+    world.run();
+    assert_eq!(world.results("a"), []);
+    world.take_over();
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1)]);
+}
+
+#[test]
+fn a_broken_chain_halts_the_shard() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.send_all(["a +1"]);
+        world.run();
+    }
+    let (shard, log) = world.log_of("a");
+    let trailers: Vec<usize> = (0..log.len()).filter(|at| log[*at].headers.count() > 0).collect();
+    let mut damaged: Vec<LogRecord> = log.clone();
+    // the second frame disappears, with its data
+    damaged.drain(trailers[0] + 1..=trailers[1]);
+    assert!(matches!(rebuild(&shard, None, 0, &damaged), Err(Halt::Broken { .. })));
+    // a frame that lost a record is ignored, and what follows does not chain
+    let mut torn = log;
+    torn.remove(trailers[1] - 1);
+    assert!(matches!(rebuild(&shard, None, 0, &torn), Err(Halt::Broken { .. })));
+}
+
+#[test]
+fn a_log_that_lost_unapplied_frames_halts_the_shard() {
+    let mut world = World::new();
+    world.send_all(["a +1"]);
+    world.run();
+    let (shard, log) = world.log_of("a");
+    assert_eq!(rebuild(&shard, None, 5, &log).unwrap_err(), Halt::Gap { start: 5, applied: 0 });
+}
+
+#[test]
+fn the_trailer_lists_what_was_accepted() {
+    let mut world = World::new();
+    world.send_with_id("a +1", "x");
+    world.run();
+    let (shard, log) = world.log_of("a");
+    let rebuilt = rebuild(&shard, None, 0, &log).unwrap();
+    let keys: Vec<_> = rebuilt.frames.iter().flat_map(|frame| &frame.dedupe).map(|row| row.keys.clone()).collect();
+    assert_eq!(keys, [&EventKey::of("test", "x", None).0[..]]);
+}
+
+#[test]
+fn a_full_backlog_stops_the_intake() {
+    let mut world = World::new();
+    world.store_is_deaf = true;
+    for _ in 0..100 {
+        world.send_all(["a +1"]);
+        world.run();
+    }
+    let frames = world.backlog("a");
+    assert_eq!(frames, world.settings.limits.backlog_frames);
+    world.store_is_deaf = false;
+    world.take_over();
+    world.run();
+    assert_eq!(world.results("a").len(), 100);
+}

@@ -1,0 +1,406 @@
+//! Hands for the core: every action succeeds at once unless a fault is planted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::catalog::{Catalog, HeaderStyle, Tracking};
+use schemas::datum::{DecodeError, Union};
+use schemas::names;
+use schemas::partition::partition_of;
+use state::{Cell, Mark, RowKey, Shard};
+
+use crate::engine::assignment::{Assignment, ShardState};
+use crate::engine::decide::Tally;
+use crate::engine::dedupe::Window;
+use crate::engine::headers::HeaderList;
+use crate::engine::input::{Arrived, Writer};
+use crate::engine::recover::{LogRecord, rebuild};
+use crate::engine::settings::{EngineIds, EventSpec, Limits, Settings};
+use crate::engine::transaction::{OutRecord, Topic, Transaction};
+use crate::engine::{Action, Core, Event, Failure};
+use crate::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, logic};
+
+const SHARDS: i32 = 2;
+
+/// What goes wrong at the next opportunity.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Produce,
+    Ownership,
+    CommitHappenedButUnknown,
+}
+
+/// Sums numbers per subject.
+struct Sums;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Text(String);
+
+impl Union for Text {
+    fn decode(_name: &str, datum: &[u8]) -> Result<Self, DecodeError> {
+        String::from_utf8(datum.to_vec()).map(Text).map_err(|_| DecodeError::Invalid { what: "text", at: 0 })
+    }
+    fn name(&self) -> &str {
+        "test.sum"
+    }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
+    }
+}
+
+impl Processor for Sums {
+    const NAME: &'static str = "sums";
+    type Input = Text;
+    type Row = Text;
+    type ResultEvent = Text;
+
+    fn reads(&self, _input: &Text) -> Reads {
+        Reads::root()
+    }
+
+    fn decide(&self, input: Text, rows: &Rows<Text>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        let sum: i64 = rows.get("").map_or(0, |row| row.0.parse().unwrap());
+        match input.0.as_str() {
+            "refuse" => Err(Rejection::Refused(Refusal { code: "wrong_state", ..Refusal::default() })),
+            "terminal" => Err(Rejection::Terminal("never".into())),
+            "panic" => panic!("planted"),
+            number => {
+                let sum = sum + number.parse::<i64>().unwrap();
+                Ok(Decision::new().put("", Text(sum.to_string())).emit(Text(sum.to_string())))
+            }
+        }
+    }
+}
+
+/// One stream with two shards.
+pub(super) struct World {
+    pub(super) settings: Arc<Settings>,
+    pub(super) tally: Tally,
+    pub(super) aborted: usize,
+    pub(super) restarts: usize,
+    pub(super) store_is_deaf: bool,
+    core: Core,
+    next: Option<Action>,
+    events: BTreeMap<i32, Vec<Arrived>>,
+    read: BTreeMap<i32, i64>,
+    logs: BTreeMap<i32, Vec<LogRecord>>,
+    out: Vec<OutRecord>,
+    staged: Vec<OutRecord>,
+    rows: BTreeMap<(i32, RowKey), Cell>,
+    marks: BTreeMap<i32, Mark>,
+    acks: Vec<(u64, i32, i64)>,
+    fault: Option<Fault>,
+    clock: i64,
+    instances: u8,
+    taken_over: VecDeque<Event>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let settings = Arc::new(settings());
+        let mut world = Self {
+            core: core(&settings, 0),
+            settings,
+            tally: Tally::default(),
+            aborted: 0,
+            restarts: 0,
+            store_is_deaf: false,
+            next: None,
+            events: BTreeMap::new(),
+            read: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            out: Vec::new(),
+            staged: Vec::new(),
+            rows: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            acks: Vec::new(),
+            fault: None,
+            clock: 1_000_000_000_000,
+            instances: 0,
+            taken_over: VecDeque::new(),
+        };
+        world.take_over();
+        world
+    }
+
+    pub(super) fn home(subject: &str) -> i32 {
+        partition_of(subject, SHARDS)
+    }
+
+    pub(super) fn send_all<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
+        for text in texts {
+            let id = format!("{}", self.events.values().map(Vec::len).sum::<usize>());
+            self.send_with_id(text, &id);
+        }
+    }
+
+    pub(super) fn send_with_id(&mut self, text: &str, id: &str) {
+        let (subject, body) = text.split_once(' ').unwrap();
+        let writer = self.writer();
+        self.append(Some(subject), Self::home(subject), body.as_bytes(), id, writer);
+    }
+
+    pub(super) fn send_to_partition(&mut self, text: &str, partition: i32) {
+        let (subject, body) = text.split_once(' ').unwrap();
+        let writer = self.writer();
+        self.append(Some(subject), partition, body.as_bytes(), "foreign", writer);
+    }
+
+    pub(super) fn send_raw(&mut self, subject: Option<&str>, value: &[u8]) {
+        let writer = if value.first() == Some(&0) { Writer::Unknown(7) } else { Writer::Unframed };
+        let id = format!("raw {}", value.len());
+        self.append(subject, subject.map_or(0, Self::home), value, &id, writer);
+    }
+
+    fn writer(&self) -> Writer {
+        Writer::Current(self.settings.event_types["sum.add"].reader.full_name.as_str().into())
+    }
+
+    fn append(&mut self, subject: Option<&str>, shard: i32, body: &[u8], id: &str, writer: Writer) {
+        let mut headers = HeaderList::builder(64);
+        headers.push(names::HEADER_CE_ID, id.as_bytes());
+        headers.push(names::HEADER_CE_SOURCE, b"test");
+        headers.push(names::HEADER_CE_TYPE, b"sum.add");
+        let mut value = Vec::new();
+        schemas::frame::begin(1, &mut value);
+        value.extend_from_slice(body);
+        let queue = self.events.entry(shard).or_default();
+        queue.push(Arrived {
+            shard,
+            offset: queue.len() as i64,
+            appended_ms: self.clock / 1_000,
+            key: subject.map(|subject| Bytes::copy_from_slice(subject.as_bytes())),
+            value: value.into(),
+            headers: headers.finish(),
+            writer,
+        });
+    }
+
+    pub(super) fn fail_next(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+    }
+
+    /// The group gives all shards to a new owner.
+    pub(super) fn take_over(&mut self) {
+        self.instances += 1;
+        self.core = core(&self.settings, self.instances);
+        self.staged.clear();
+        self.acks.clear();
+        self.taken_over.push_back(Event::Assigned { generation: i32::from(self.instances), shards: (0..SHARDS).collect() });
+        self.next = None;
+        self.run();
+    }
+
+    /// Performs actions until the core only polls and finds nothing.
+    pub(super) fn run(&mut self) {
+        let mut idle = 0;
+        while idle < 3 {
+            let action = self.next.take().unwrap_or(Action::Poll { take: false, inputs_max: 0 });
+            let Some(event) = self.perform(action) else { return };
+            idle = if matches!(&event, Event::Polled { inputs, .. } if inputs.is_empty()) { idle + 1 } else { 0 };
+            self.clock += 1_000;
+            let step = self.core.step(event, self.clock);
+            if let Some(tally) = step.tally {
+                self.tally.duplicates += tally.duplicates;
+                self.tally.rejected += tally.rejected;
+                self.tally.dead += tally.dead;
+                self.tally.processed += tally.processed;
+            }
+            for committed in step.committed {
+                if !self.store_is_deaf {
+                    self.apply(&committed.frame);
+                    self.marks.insert(committed.frame.shard.number, committed.mark);
+                    self.acks.push((committed.assignment, committed.frame.shard.number, committed.frame.n));
+                }
+            }
+            self.next = Some(step.action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        Some(match action {
+            Action::Poll { take, inputs_max } => {
+                if let Some(event) = self.taken_over.pop_front() {
+                    return Some(event);
+                }
+                let inputs = if take { self.poll(inputs_max) } else { Vec::new() };
+                Event::Polled { inputs, acks: std::mem::take(&mut self.acks) }
+            }
+            Action::Recover(shards) => {
+                let shards = shards.into_iter().map(|number| self.recover(number)).collect();
+                Event::Recovered { shards, halted: Vec::new() }
+            }
+            Action::Resume { positions, .. } => {
+                self.read = positions.into_iter().collect();
+                Event::Done
+            }
+            Action::Fetch(needs) => Event::Fetched(
+                needs.into_iter().map(|(shard, key)| (shard, key.clone(), self.rows.get(&(shard, key)).cloned())).collect(),
+            ),
+            Action::Begin => Event::Done,
+            Action::Produce(transaction) => {
+                if self.fault.take_if(|fault| *fault == Fault::Produce).is_some() {
+                    return Some(Event::Failed(Failure::Abort("planted".into())));
+                }
+                let trailers = self.produce(&transaction);
+                Event::Drained(trailers)
+            }
+            Action::SendOffsets(_) => match self.fault.take_if(|fault| *fault == Fault::Ownership) {
+                Some(_) => Event::Failed(Failure::Ownership("planted".into())),
+                None => Event::Done,
+            },
+            Action::Commit => {
+                self.commit();
+                match self.fault.take_if(|fault| *fault == Fault::CommitHappenedButUnknown) {
+                    Some(_) => Event::Failed(Failure::Restart("planted".into())),
+                    None => Event::Done,
+                }
+            }
+            Action::Abort => {
+                self.aborted += 1;
+                self.staged.clear();
+                Event::Done
+            }
+            Action::Restart(_) => {
+                self.restarts += 1;
+                self.take_over();
+                return None;
+            }
+            Action::Stop(why) => panic!("{why}"),
+        })
+    }
+
+    fn poll(&mut self, inputs_max: usize) -> Vec<Arrived> {
+        let mut inputs = Vec::new();
+        for (shard, queue) in &self.events {
+            let from = self.read.entry(*shard).or_default();
+            for input in queue.iter().skip(*from as usize).take(inputs_max - inputs.len()) {
+                inputs.push(input.clone());
+                *from += 1;
+            }
+        }
+        inputs
+    }
+
+    /// Takes records of an open transaction; readers do not see them before the commit.
+    fn produce(&mut self, transaction: &Transaction) -> Vec<(i32, i64, i64)> {
+        let mut ends: BTreeMap<i32, i64> = self.logs.iter().map(|(shard, log)| (*shard, log.len() as i64)).collect();
+        let mut trailers = Vec::new();
+        for record in &transaction.records {
+            if record.topic == Topic::Log {
+                let end = ends.entry(record.shard).or_default();
+                if record.trailer {
+                    trailers.push((record.shard, *end, self.clock / 1_000));
+                }
+                *end += 1;
+            }
+        }
+        self.staged.clone_from(&transaction.records);
+        trailers
+    }
+
+    fn commit(&mut self) {
+        for record in std::mem::take(&mut self.staged) {
+            if record.topic == Topic::Log {
+                let log = self.logs.entry(record.shard).or_default();
+                log.push(LogRecord { offset: log.len() as i64, headers: record.headers, value: record.value });
+            } else {
+                self.out.push(record);
+            }
+        }
+    }
+
+    fn apply(&mut self, frame: &state::Frame) {
+        for write in &frame.rows {
+            let cell = Cell { ts: frame.ts, val: write.val.clone(), expire_at: write.expire_at };
+            self.rows.insert((frame.shard.number, write.key.clone()), cell);
+        }
+    }
+
+    fn recover(&mut self, number: i32) -> ShardState {
+        let shard = Assignment::name(&self.settings.stream, number);
+        let mark = self.marks.get(&number).cloned();
+        let from = mark.as_ref().map_or(0, |mark| mark.applied - 1).max(0) as usize;
+        let log = self.logs.get(&number).map_or(&[][..], |log| &log[from..]).to_vec();
+        let rebuilt = rebuild(&shard, mark.as_ref(), 0, &log).unwrap();
+        for frame in &rebuilt.frames {
+            self.apply(frame);
+        }
+        if rebuilt.tip.n > 0 {
+            self.marks.insert(number, Mark::from(&rebuilt.tip));
+        }
+        let mut window = Window::new(900_000, 1_000);
+        let whole = rebuild(&shard, None, 0, self.logs.get(&number).map_or(&[][..], |log| log)).unwrap();
+        for row in whole.frames.iter().flat_map(|frame| &frame.dedupe) {
+            window.insert(row.minute, row.keys.as_chunks::<16>().0.iter().map(|key| schemas::key::EventKey(*key)));
+        }
+        ShardState::new(shard, rebuilt.tip, window, &self.settings)
+    }
+
+    /// `seq` and body of the results of a subject that are no refusals.
+    pub(super) fn results(&self, subject: &str) -> Vec<(i64, i64)> {
+        let of_subject = self.told(subject).into_iter().filter(|(ce_type, ..)| ce_type == "test.sum");
+        of_subject.map(|(_, seq, value)| (seq, std::str::from_utf8(&value[5..]).unwrap().parse().unwrap())).collect()
+    }
+
+    /// `seq` of the refusals of a subject.
+    pub(super) fn rejected(&self, subject: &str) -> Vec<i64> {
+        self.told(subject).into_iter().filter(|(ce_type, ..)| ce_type == "sum.rejected").map(|(_, seq, _)| seq).collect()
+    }
+
+    fn told(&self, subject: &str) -> Vec<(String, i64, Bytes)> {
+        let records =
+            self.out.iter().filter(|record| record.topic == Topic::Results && record.key.as_deref() == Some(subject.as_bytes()));
+        records
+            .map(|record| {
+                (header(record, names::HEADER_CE_TYPE), header(record, names::HEADER_SEQ).parse().unwrap(), record.value.clone())
+            })
+            .collect()
+    }
+
+    /// Reasons of the dead letters, in order.
+    pub(super) fn dead(&self) -> Vec<String> {
+        let dead = self.out.iter().filter(|record| record.topic == Topic::Dead);
+        dead.map(|record| header(record, names::HEADER_DEAD_REASON)).collect()
+    }
+
+    pub(super) fn log_of(&self, subject: &str) -> (Shard, Vec<LogRecord>) {
+        let number = Self::home(subject);
+        (Assignment::name(&self.settings.stream, number), self.logs[&number].clone())
+    }
+
+    /// Frames of the subject's shard that the store has not acknowledged.
+    pub(super) fn backlog(&self, subject: &str) -> usize {
+        self.core.assignment().unwrap().shards[&Self::home(subject)].backlog().0
+    }
+}
+
+fn header(record: &OutRecord, name: &str) -> String {
+    let value = record.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_vec());
+    String::from_utf8(value.unwrap_or_default()).unwrap()
+}
+
+fn core(settings: &Arc<Settings>, instance: u8) -> Core {
+    Core::new(settings.clone(), logic::of(Sums), "slot", "host", [instance; 8])
+}
+
+fn settings() -> Settings {
+    // any record will do: `Sums` reads its bytes as text
+    let reader = Catalog::embedded().unwrap().event("flight.departed").unwrap().1.schema.clone();
+    let record = reader.full_name.clone();
+    let event = EventSpec { name: "sum.add".into(), reader, tracking: Tracking::All };
+    Settings {
+        stream: "sums".into(),
+        events: "sums.events".into(),
+        partitions: SHARDS,
+        headers: HeaderStyle::CloudEvents,
+        event_types: [("sum.add".to_owned(), event)].into(),
+        by_record: [(record, "sum.add".into())].into(),
+        results: [("test.sum".to_owned(), 3), ("sum.rejected".to_owned(), 4)].into(),
+        rows: [("test.sum".to_owned(), 2)].into(),
+        row_names: [(2, "test.sum".into())].into(),
+        engine: EngineIds { data: 10, trailer: 11, claim: 12 },
+        limits: Limits::default(),
+    }
+}

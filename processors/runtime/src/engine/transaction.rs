@@ -1,0 +1,63 @@
+//! What a batch wants to happen, all of it or nothing.
+
+use bytes::Bytes;
+use state::Frame;
+
+use super::headers::HeaderList;
+use super::recover::Tip;
+
+/// One of the topics a worker writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// `<stream>.results`.
+    Results,
+    /// `<stream>.dead`.
+    Dead,
+    /// `<stream>.log`.
+    Log,
+}
+
+/// A record to produce to an explicit partition.
+#[derive(Clone, Debug)]
+pub struct OutRecord {
+    /// Topic.
+    pub topic: Topic,
+    /// Partition: the shard.
+    pub shard: i32,
+    /// Key: the subject, none for trailers and claims.
+    pub key: Option<Bytes>,
+    /// Value.
+    pub value: Bytes,
+    /// Headers.
+    pub headers: HeaderList,
+    /// Timestamp, ms; none where the broker sets it.
+    pub timestamp_ms: Option<i64>,
+    /// This record ends the frame of its shard.
+    pub trailer: bool,
+}
+
+/// One transaction over all shards of the worker.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// Records in the order they are produced; each shard's trailer after its DATA.
+    pub records: Vec<OutRecord>,
+    /// Next offset to read, per shard that moved.
+    pub positions: Vec<(i32, i64)>,
+    /// What the commit changes in memory and in the store.
+    pub changes: Vec<ShardChange>,
+    /// Inputs in it.
+    pub inputs: usize,
+}
+
+/// What the transaction does to one shard.
+#[derive(Debug)]
+pub struct ShardChange {
+    /// Shard number.
+    pub shard: i32,
+    /// The frame for the store; its trailer's offset is known after the drain.
+    pub frame: Frame,
+    /// Bytes of the frame's images.
+    pub bytes: usize,
+    /// The new tip; `applied` is set from the trailer's delivery report.
+    pub tip: Tip,
+}

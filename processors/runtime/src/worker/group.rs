@@ -1,0 +1,77 @@
+//! The consumer's side of the group: what a rebalance callback saw, kept until the loop looks.
+//!
+//! Callbacks run inside `poll` on the loop's own thread, when no transaction is open. Generation, member id and the
+//! metadata object are captured inside the callback (F1, F2); the shards are read back right after `poll` returned,
+//! before anything is assigned, so nothing is delivered meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chassis::ffi;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Statistics, TopicPartitionList};
+
+/// What the group decided.
+pub(crate) enum Rebalance {
+    /// These partitions are ours; proven metadata comes along.
+    Assigned { partitions: Vec<i32>, generation: i32, metadata: Arc<ConsumerGroupMetadata> },
+    /// An assignment without generation or member id: it must never be used (F1).
+    Unproven,
+    /// Everything was taken back.
+    Revoked,
+}
+
+/// Context of the worker's consumer.
+#[derive(Default)]
+pub(crate) struct GroupContext {
+    happened: Mutex<VecDeque<Rebalance>>,
+}
+
+impl GroupContext {
+    /// The oldest decision nobody looked at yet.
+    pub(crate) fn take(&self) -> Option<Rebalance> {
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn put(&self, rebalance: Rebalance) {
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn stats(&self, _statistics: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "consumer");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            // no transaction can be open here, so giving the partitions back at once is safe
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "unassign");
+            }
+            self.put(Rebalance::Revoked);
+            return;
+        }
+        let metadata = consumer.group_metadata();
+        let proven = ffi::group_identity(consumer).filter(|(generation, member)| *generation >= 0 && !member.is_empty());
+        self.put(match (metadata, proven) {
+            (Some(metadata), Some((generation, _))) => Rebalance::Assigned {
+                partitions: partitions
+                    .elements()
+                    .iter()
+                    .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+                    .collect(),
+                generation,
+                metadata: Arc::new(metadata),
+            },
+            _ => Rebalance::Unproven,
+        });
+    }
+}

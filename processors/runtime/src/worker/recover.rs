@@ -1,0 +1,204 @@
+//! Reading shards back: mark, barrier, committed log, dedupe window.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use state::{Mark, Shard, StateStore, store};
+
+use crate::engine::Failure;
+use crate::engine::assignment::{Assignment, ShardState};
+use crate::engine::dedupe::{MINUTE_MS, Window};
+use crate::engine::headers::HeaderList;
+use crate::engine::recover::{Halt, LogRecord, rebuild};
+use crate::engine::settings::Settings;
+use crate::metrics;
+
+/// One look at a partition's ends.
+const WATERMARKS: Duration = Duration::from_secs(10);
+/// Between two looks at the stable end while the barrier holds.
+const BARRIER_POLL: Duration = Duration::from_millis(20);
+
+/// Clients that recovery needs; they live as long as the worker.
+pub(crate) struct Recovery {
+    /// read_committed, no group: reads logs to their end.
+    reader: BaseConsumer,
+    /// read_uncommitted: the true end of a log (F11).
+    barrier: BaseConsumer,
+    log_topic: String,
+    deadline: Duration,
+}
+
+/// Running shards, and those that must not run.
+pub(crate) type Recovered = (Vec<ShardState>, Vec<(i32, Halt)>);
+
+struct Plan {
+    shard: Shard,
+    mark: Option<Mark>,
+    log_start: i64,
+    from: i64,
+}
+
+impl Recovery {
+    pub(crate) fn new(kafka: &chassis::kafka::Settings, log_topic: String, deadline: Duration) -> Result<Self, Failure> {
+        let create =
+            |config: rdkafka::ClientConfig| config.create().map_err(|error: KafkaError| Failure::Restart(error.to_string()));
+        Ok(Self { reader: create(kafka.log_reader())?, barrier: create(kafka.barrier())?, log_topic, deadline })
+    }
+
+    /// Reads `shards` back and brings the store up to the committed end of each log.
+    pub(crate) fn run(
+        &self,
+        shards: &[i32],
+        settings: &Settings,
+        store: &Arc<dyn StateStore>,
+        tokio: &tokio::runtime::Handle,
+    ) -> Result<Recovered, Failure> {
+        let begun = Instant::now();
+        let names: Vec<_> = shards.iter().map(|number| Assignment::name(&settings.stream, *number)).collect();
+        let marks = tokio.block_on(try_join_all(names.iter().map(|shard| store.mark(shard)))).map_err(unavailable)?;
+        let mut plans = Vec::new();
+        let mut halted = Vec::new();
+        for (shard, mark) in names.into_iter().zip(marks) {
+            match self.pass_barrier(&shard, mark.as_ref())? {
+                Ok(log_start) => {
+                    let from = mark.as_ref().map_or(0, |mark| mark.applied - 1).max(0);
+                    plans.push(Plan { shard, mark, log_start, from });
+                }
+                Err(halt) => halted.push((shard.number, halt)),
+            }
+        }
+        let mut records = self.read(&plans)?;
+        let mut running = Vec::new();
+        for plan in plans {
+            let number = plan.shard.number;
+            let records = records.remove(&number).unwrap_or_default();
+            match tokio.block_on(restore(plan, &records, settings, store))? {
+                Ok(shard) => running.push(shard),
+                Err(halt) => halted.push((number, halt)),
+            }
+        }
+        for (number, halt) in &halted {
+            tracing::error!(stream = %settings.stream, shard = number, %halt, "the shard is halted");
+        }
+        metrics::recovered(&settings.stream, begun.elapsed(), running.len(), halted.len());
+        Ok((running, halted))
+    }
+
+    /// Waits until everything below the log's end is decided (I1). Returns the log's first offset.
+    fn pass_barrier(&self, shard: &Shard, mark: Option<&Mark>) -> Result<Result<i64, Halt>, Failure> {
+        let ends = |consumer: &BaseConsumer| {
+            consumer
+                .fetch_watermarks(&self.log_topic, shard.number, WATERMARKS)
+                .map_err(|error| Failure::Restart(format!("the ends of {}/{}: {error}", self.log_topic, shard.number)))
+        };
+        let (start, end) = ends(&self.barrier)?;
+        let applied = mark.map_or(0, |mark| mark.applied);
+        if end < applied {
+            return Ok(Err(Halt::Truncated { end, applied }));
+        }
+        let begun = Instant::now();
+        loop {
+            let (_, stable) = ends(&self.reader)?;
+            if stable >= end {
+                return Ok(Ok(start));
+            }
+            if begun.elapsed() > self.deadline {
+                return Ok(Err(Halt::HangingTransaction { stable, end }));
+            }
+            std::thread::park_timeout(BARRIER_POLL);
+        }
+    }
+
+    /// Committed records of every log from its plan's offset to its end.
+    fn read(&self, plans: &[Plan]) -> Result<HashMap<i32, Vec<LogRecord>>, Failure> {
+        let failed = |error: KafkaError| Failure::Restart(format!("reading {}: {error}", self.log_topic));
+        let mut partitions = TopicPartitionList::with_capacity(plans.len());
+        let mut open: BTreeMap<i32, ()> = BTreeMap::new();
+        for plan in plans.iter().filter(|plan| plan.from >= plan.log_start) {
+            partitions.add_partition_offset(&self.log_topic, plan.shard.number, Offset::Offset(plan.from)).map_err(failed)?;
+            open.insert(plan.shard.number, ());
+        }
+        let mut records: HashMap<i32, Vec<LogRecord>> = HashMap::new();
+        self.reader.assign(&partitions).map_err(failed)?;
+        let begun = Instant::now();
+        while !open.is_empty() {
+            match self.reader.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    let record = LogRecord {
+                        offset: message.offset(),
+                        headers: headers_of(&message),
+                        value: bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+                    };
+                    records.entry(message.partition()).or_default().push(record);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(error)) => return Err(failed(error)),
+                None if begun.elapsed() > self.deadline => {
+                    let left: Vec<_> = open.into_keys().collect();
+                    return Err(Failure::Restart(format!(
+                        "{} partitions {left:?} could not be read to their end",
+                        self.log_topic
+                    )));
+                }
+                None => {}
+            }
+        }
+        self.reader.unassign().map_err(failed)?;
+        Ok(records)
+    }
+}
+
+/// Replays the frames behind the mark and loads what a shard keeps in memory.
+async fn restore(
+    plan: Plan,
+    records: &[LogRecord],
+    settings: &Settings,
+    store: &Arc<dyn StateStore>,
+) -> Result<Result<ShardState, Halt>, Failure> {
+    let rebuilt = match rebuild(&plan.shard, plan.mark.as_ref(), plan.log_start, records) {
+        Ok(rebuilt) => rebuilt,
+        Err(halt) => return Ok(Err(halt)),
+    };
+    metrics::replayed(&plan.shard, rebuilt.frames.len(), rebuilt.torn);
+    for frame in &rebuilt.frames {
+        store.apply(frame).await.map_err(unavailable)?;
+    }
+    if !rebuilt.frames.is_empty() {
+        store.set_marks(&[(plan.shard.clone(), Mark::from(&rebuilt.tip))]).await.map_err(unavailable)?;
+    }
+    let limits = &settings.limits;
+    let mut window = Window::new(limits.dedupe_window.as_millis() as i64, limits.dedupe_keys);
+    if rebuilt.tip.n > 0 {
+        let first = window.first_minute(rebuilt.tip.horizon);
+        let minutes = first..=rebuilt.tip.horizon.div_euclid(MINUTE_MS);
+        let rows = try_join_all(minutes.map(|minute| store.dedupe(&plan.shard, minute))).await.map_err(unavailable)?;
+        for row in rows.into_iter().flatten() {
+            window.insert(row.minute, row.keys.as_chunks::<16>().0.iter().map(|key| schemas::key::EventKey(*key)));
+        }
+    }
+    Ok(Ok(ShardState::new(plan.shard, rebuilt.tip, window, settings)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+fn unavailable(error: store::Error) -> Failure {
+    Failure::Restart(format!("the store during recovery: {error}"))
+}
+
+/// Copies the headers of a record.
+pub(crate) fn headers_of(message: &impl Message) -> HeaderList {
+    let Some(headers) = message.headers() else { return HeaderList::default() };
+    let size = headers.iter().map(|header| 8 + header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
+    let mut list = HeaderList::builder(size);
+    for header in headers.iter() {
+        list.push(header.key, header.value.unwrap_or_default());
+    }
+    list.finish()
+}
