@@ -27,6 +27,8 @@ pub(crate) async fn plan(site: &Site, kafka: &str) -> Result<Plan, Error> {
             format!("-Dapicurio.kafkasql.bootstrap.servers={kafka}"),
             "-Dapicurio.kafkasql.topic=kafkasql-journal".to_owned(),
             "-Dapicurio.kafkasql.snapshots.topic=kafkasql-snapshots".to_owned(),
+            // It waits this long for a snapshot; without one it reads the whole journal, which is short. Default 5 s.
+            "-Dapicurio.kafkasql.consumer.poll.timeout=500".to_owned(),
         ]);
     }
     arguments.extend(["-jar".to_owned(), program.join(runner).display().to_string()]);

@@ -1,47 +1,53 @@
-//! What tests need around the thing under test: engines, names of their own, patience, plain Kafka clients.
+//! What tests need around the thing under test: engines, names of their own, patience, plain Kafka clients, processes to
+//! kill, and checkers.
 //!
-//! A dev-dependency only. `engines()` first; everything else takes the addresses from there.
+//! A dev-dependency only. [`engines`] first; everything else takes its addresses from there.
 
+pub mod checkers;
 pub mod kafka;
+pub mod name;
 pub mod patience;
-
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+pub mod process;
 
 use tokio::sync::OnceCell;
 
-use local_engines::{Options, Owner};
+use local_engines::{Options, Owner, Want};
 
+pub use kafka::Kafka;
 pub use local_engines::Engines;
+pub use name::{is_stale, unique};
 pub use patience::{eventually, eventually_async};
+pub use process::Process;
 
-static ENGINES: OnceCell<Engines> = OnceCell::const_new();
-
-/// The engines of this test run: those named by `FOREBAY_TEST_KAFKA`, `FOREBAY_TEST_REGISTRY` and `FOREBAY_TEST_CQL`,
-/// the others started, or found running from the test binary before. `cql` is always set.
+/// All engines of this test run; `cql` is always set. Those named by `FOREBAY_TEST_KAFKA`, `FOREBAY_TEST_REGISTRY` and
+/// `FOREBAY_TEST_CQL` are used; the others are started, or found running from the test binary before.
 ///
 /// # Panics
 /// When they cannot be had, with the sentence that says what to do.
 pub async fn engines() -> &'static Engines {
-    let start = || async {
-        let mut options = Options::new(Owner::Tests);
-        options.kafka = address("FOREBAY_TEST_KAFKA");
-        options.registry = address("FOREBAY_TEST_REGISTRY");
-        options.cql = address("FOREBAY_TEST_CQL");
-        match local_engines::start(options).await {
-            Ok(engines) => engines,
-            Err(error) => panic!("{error}"),
-        }
-    };
-    ENGINES.get_or_init(start).await
+    static ALL: OnceCell<Engines> = OnceCell::const_new();
+    ALL.get_or_init(|| obtain(Want { kafka: true, registry: true, cql: true })).await
 }
 
-/// A name no other test, run or machine has: `<prefix>_t<unix seconds>_<pid>_<n>`, fit for topics and keyspaces.
-/// The time in it lets [`kafka::sweep`] find what is stale.
-pub fn unique(prefix: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-    format!("{prefix}_t{seconds}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+/// A client of Kafka alone, for tests that need no other engine.
+///
+/// # Panics
+/// As [`engines`] does.
+pub async fn kafka_only() -> Kafka {
+    static KAFKA: OnceCell<Engines> = OnceCell::const_new();
+    let engines = KAFKA.get_or_init(|| obtain(Want { kafka: true, registry: false, cql: false })).await;
+    Kafka::new(&engines.kafka)
+}
+
+async fn obtain(want: Want) -> Engines {
+    let mut options = Options::new(Owner::Tests);
+    options.want = want;
+    options.kafka = address("FOREBAY_TEST_KAFKA");
+    options.registry = address("FOREBAY_TEST_REGISTRY");
+    options.cql = address("FOREBAY_TEST_CQL");
+    let engines = local_engines::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+    Kafka::new(&engines.kafka).sweep().await;
+    engines
 }
 
 fn address(variable: &str) -> Option<String> {
