@@ -8,6 +8,7 @@ use regex_lite::Regex;
 use serde::Deserialize;
 
 use crate::datum::DecodeError;
+use crate::plan::{FieldErrors, Plan};
 
 mod test;
 
@@ -83,21 +84,6 @@ pub enum Error {
     },
 }
 
-/// A value that breaks a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// JSON pointer into the data.
-    pub pointer: String,
-    /// `out_of_range`, `bad_length`, `bad_format` or `unknown_symbol`.
-    pub code: &'static str,
-    /// What would have been right.
-    pub expected: String,
-    /// What was found, cut to 64 characters; for lengths the length.
-    pub actual: String,
-    /// For people.
-    pub message: String,
-}
-
 /// The rules of a record, compiled.
 #[derive(Debug, Default)]
 pub struct Constraints {
@@ -144,18 +130,23 @@ impl Constraints {
         self.tests.is_empty()
     }
 
-    /// Adds every violation of a record, given its fields' data in the record's order.
+    /// Adds every violation of a record to `errors`, pointers behind `prefix` (`/data` inside events).
     ///
     /// # Errors
-    /// [`DecodeError`] when a field's bytes are not of its type.
-    pub fn check(&self, fields: &[(&str, &[u8])], violations: &mut Vec<Violation>) -> Result<(), DecodeError> {
+    /// [`DecodeError`] when the bytes are no datum of `plan`, which is that of the record the rules were compiled for.
+    pub fn check(&self, plan: &Plan, datum: &[u8], prefix: &str, errors: &mut FieldErrors) -> Result<(), DecodeError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let fields = plan.fields(datum)?;
         for field in &self.tests {
             let Some((_, bytes)) = fields.get(field.at) else {
                 return Err(DecodeError::Invalid { what: "a field is missing", at: 0 });
             };
             if let Some(value) = field.value.read(bytes)? {
-                let broken = field.tests.iter().filter_map(|test| test.broken_by(&value));
-                violations.extend(broken.map(|broken| broken.at(&field.field)));
+                for broken in field.tests.iter().filter_map(|test| test.broken_by(&value)) {
+                    errors.push(broken.at(prefix, &field.field));
+                }
             }
         }
         Ok(())

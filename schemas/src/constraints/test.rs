@@ -3,8 +3,9 @@
 use apache_avro::Schema;
 use regex_lite::Regex;
 
-use super::{ACTUAL_MAX, Bound, Error, Format, Rules, Violation, whole};
+use super::{ACTUAL_MAX, Bound, Error, Format, Rules, whole};
 use crate::datum::{Cursor, DecodeError};
+use crate::plan::{FieldError, code};
 
 /// How the bytes of a field become something that rules look at.
 #[derive(Debug)]
@@ -147,14 +148,15 @@ pub(super) struct Broken {
 }
 
 impl Broken {
-    /// The violation at `field`.
-    pub(super) fn at(self, field: &str) -> Violation {
-        Violation {
-            pointer: format!("/{}", field.replace('~', "~0").replace('/', "~1")),
+    /// The violation at `field`, whose name has nothing to escape.
+    pub(super) fn at(self, prefix: &str, field: &str) -> FieldError {
+        FieldError {
+            pointer: format!("{prefix}/{field}"),
             code: self.code,
             message: format!("{}: {}", self.message, self.expected),
-            expected: self.expected,
-            actual: self.actual,
+            expected: Some(self.expected),
+            actual: Some(self.actual),
+            byte: None,
         }
     }
 }
@@ -168,16 +170,16 @@ impl Test {
             (Self::MinLen(min), value) if length(value) < *min => Some(wrong_length(format!("at least {min}"), length(value))),
             (Self::MaxLen(max), value) if length(value) > *max => Some(wrong_length(format!("at most {max}"), length(value))),
             (Self::Pattern(regex, pattern), Seen::Text(text)) if !regex.is_match(text) => {
-                Some(wrong_text("bad_format", "the string does not match", pattern.clone(), text))
+                Some(wrong_text(code::BAD_FORMAT, "the string does not match", pattern.clone(), text))
             }
             (Self::Format(Format::Email), Seen::Text(text)) if !is_email(text) => {
-                Some(wrong_text("bad_format", "the string is not a mail address", "email".to_owned(), text))
+                Some(wrong_text(code::BAD_FORMAT, "the string is not a mail address", "email".to_owned(), text))
             }
             (Self::Format(Format::Uuid), Seen::Text(text)) if !is_uuid(text) => {
-                Some(wrong_text("bad_format", "the string is not a UUID", "uuid".to_owned(), text))
+                Some(wrong_text(code::BAD_FORMAT, "the string is not a UUID", "uuid".to_owned(), text))
             }
             (Self::OneOf(allowed), Seen::Text(text)) if !allowed.iter().any(|one| one == text) => {
-                Some(wrong_text("unknown_symbol", "the string is none of", allowed.join(", "), text))
+                Some(wrong_text(code::UNKNOWN_SYMBOL, "the string is none of", allowed.join(", "), text))
             }
             _ => None,
         }
@@ -230,11 +232,11 @@ fn range(expected: String, number: &Seen<'_>) -> Broken {
         Seen::Real(number) => number.to_string(),
         Seen::Text(_) | Seen::Length(_) => String::new(),
     };
-    Broken { code: "out_of_range", expected, actual, message: "the number is out of range" }
+    Broken { code: code::OUT_OF_RANGE, expected, actual, message: "the number is out of range" }
 }
 
 fn wrong_length(expected: String, actual: usize) -> Broken {
-    Broken { code: "bad_length", expected, actual: actual.to_string(), message: "the length is wrong" }
+    Broken { code: code::BAD_LENGTH, expected, actual: actual.to_string(), message: "the length is wrong" }
 }
 
 fn wrong_text(code: &'static str, message: &'static str, expected: String, text: &str) -> Broken {

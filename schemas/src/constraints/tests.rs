@@ -37,9 +37,11 @@ fn violations(rules: &str, changed: &str, bytes: &[u8]) -> Vec<(String, &'static
             field.1 = bytes;
         }
     }
-    let mut found = Vec::new();
-    compile(rules).unwrap().check(&fields, &mut found).unwrap();
-    found.into_iter().map(|violation| (violation.pointer, violation.code, violation.actual)).collect()
+    let datum: Vec<u8> = fields.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+    let plan = Plan::compile(&Schema::parse_str(SCHEMA).unwrap()).unwrap();
+    let mut found = FieldErrors::new();
+    compile(rules).unwrap().check(&plan, &datum, "/data", &mut found).unwrap();
+    found.take().into_iter().map(|error| (error.pointer, error.code, error.actual.unwrap_or_default())).collect()
 }
 
 #[test]
@@ -57,7 +59,7 @@ fn every_rule_finds_what_breaks_it() {
         ("tags = { min_len = 1 }", "tags", vec![0], "bad_length", "0"),
     ];
     for (rules, field, bytes, code, actual) in cases {
-        assert_eq!(violations(rules, field, &bytes), [(format!("/{field}"), code, actual.to_owned())], "{rules}");
+        assert_eq!(violations(rules, field, &bytes), [(format!("/data/{field}"), code, actual.to_owned())], "{rules}");
     }
 }
 
