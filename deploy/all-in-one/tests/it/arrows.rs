@@ -36,7 +36,7 @@ const TESTS_MAY_USE: &[&str] = &["chassis", "runtime", "schemas", "state", "test
 /// Outside crates that only some of ours may name. `.cargo/deny.toml` holds the same walls for those who run cargo-deny.
 const WALLS: &[(&str, &[&str])] = &[
     ("rdkafka", &["chassis", "runtime", "testkit"]),
-    ("rdkafka-sys", &["chassis"]),
+    ("rdkafka-sys", &[]),
     ("scylla", &["state"]),
     ("fjall", &["state"]),
     ("axum", &["chassis", "forebay", "ingest", "notifier"]),
