@@ -1,12 +1,11 @@
 //! The one walk from JSON to Avro: values, arrays and maps. Records and unions have their own files.
 
-use super::binary::close_block;
+use super::binary::{close_block, write_bytes};
 use super::errors::{FieldError, FieldErrors, code, push_segment};
 use super::node::Node;
 use super::number::Refusal;
 use super::scratch::{Captures, Scratch, Segment};
 use super::{DEPTH_MAX, EncodeError, EncodeOptions, Plan, scalar};
-use crate::datum::write_bytes;
 use crate::json::{Reader, Text, Token};
 
 /// Encodes one value; see [`Plan::encode`].
@@ -20,42 +19,25 @@ pub(super) fn encode(
 ) -> Result<(), EncodeError> {
     let (start, faults) = (out.len(), errors.count());
     captures.clear();
-    let walked = encode_as(plan, plan.root, json, options, out, captures, errors);
-    if walked.is_err() {
-        out.truncate(start);
-    } else if errors.count() > faults {
-        out.truncate(start);
-        plan.capture_from_json(json, options, captures);
-    } else {
-        plan.capture(&out[start..], captures);
-    }
-    walked
-}
-
-/// Encodes one value as a `root`, without captures.
-pub(super) fn encode_as(
-    plan: &Plan,
-    root: Node,
-    json: &str,
-    options: &EncodeOptions<'_>,
-    out: &mut Vec<u8>,
-    captures: &mut Captures,
-    errors: &mut FieldErrors,
-) -> Result<(), EncodeError> {
     let mut walk = Walk {
         plan,
         options,
         json,
         reader: Reader::new(json),
-        start: out.len(),
+        start,
         items: 0,
         unknown_fields: 0,
-        out,
+        out: &mut *out,
         scratch: &mut captures.scratch,
-        errors,
+        errors: &mut *errors,
     };
-    let walked = walk.whole(root);
+    let walked = walk.whole();
     captures.unknown_fields = walk.unknown_fields;
+    if walked.is_err() || errors.count() > faults {
+        out.truncate(start);
+    } else {
+        plan.capture(&out[start..], captures);
+    }
     walked
 }
 
@@ -75,8 +57,8 @@ pub(super) struct Walk<'a, 'p> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn whole(&mut self, root: Node) -> Result<(), EncodeError> {
-        self.value(root, 0)?;
+    fn whole(&mut self) -> Result<(), EncodeError> {
+        self.value(self.plan.root, 0)?;
         self.reader.end()?;
         self.bounded()
     }
