@@ -12,6 +12,9 @@ use crate::options::Options;
 /// How long engines may take to stop: one that writes its class archive needs a while.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
+/// How often to look whether they have.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
 /// One engine that runs.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -58,19 +61,25 @@ pub fn keep(options: &Options) -> Result<(), Error> {
 /// The folder cannot be read, or written.
 pub async fn stop(options: &Options) -> Result<Vec<Status>, Error> {
     let found = status(options)?;
+    let mut ending = Vec::new();
+    // All are told before any is waited for: the registry would else miss its Kafka for long.
     for status in &found {
         let folder = engine::folder(options, status.kind)?;
         folder.let_go();
-        let Some(running) = folder.running() else { continue };
-        // Without its watcher the engine has to be told itself.
-        let target = if running.watcher.lives() { &running.watcher } else { &running.engine };
-        target.signal(Signal::TERM);
-        let begun = Instant::now();
+        if let Some(running) = folder.running() {
+            // Without its watcher the engine has to be told itself.
+            let target = if running.watcher.lives() { &running.watcher } else { &running.engine };
+            target.signal(Signal::TERM);
+            ending.push((folder, running));
+        }
+    }
+    let begun = Instant::now();
+    for (folder, running) in ending {
         while running.watcher.lives() || running.engine.lives() {
             if begun.elapsed() > STOP_MAX {
                 running.engine.signal(Signal::KILL);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_PAUSE).await;
         }
         folder.forget();
     }

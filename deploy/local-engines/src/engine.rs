@@ -90,7 +90,7 @@ pub(crate) async fn obtain(options: &Options, kind: Kind) -> Result<Engine, Erro
     let user = folder.register(options.linger)?;
     let _lock = lock(&folder.path.join("lock"), || say("waiting for another process that is starting it".to_owned())).await?;
     if let Some(running) = attachable(&folder, &say).await {
-        wait_answering(kind, &folder, &running.ports, None).await?;
+        wait_answering(kind, &folder, &running.ports, || running.engine.lives()).await?;
         folder.set_ready()?;
         return Ok(Engine { port: client_port(&running.ports), user });
     }
@@ -114,8 +114,9 @@ async fn start(options: &Options, kind: Kind, folder: Folder, say: &impl Fn(Stri
     say(format!("starting {} on port {}", kind.version(), site.port(0)));
     loop {
         let archived = archive.is_file();
-        let watcher = launch(&site, &plan, &archive, options.linger)?;
-        match wait_answering(kind, &site.folder, &site.ports, Some(watcher)).await {
+        let mut watcher = launch(&site, &plan, &archive, options.linger)?;
+        let watched = || matches!(watcher.try_wait(), Ok(None));
+        match wait_answering(kind, &site.folder, &site.ports, watched).await {
             Ok(()) => break,
             Err(Error::Died { .. }) if archived => {
                 // The archive only saves time: without it the start must succeed.
@@ -215,12 +216,12 @@ fn launch(site: &Site, plan: &Plan, archive: &Path, linger: Duration) -> Result<
     watcher.spawn().map_err(failed(&script))
 }
 
-/// Waits until the engine answers; ends early when its watcher does.
-async fn wait_answering(kind: Kind, folder: &Folder, ports: &[u16], mut watcher: Option<Child>) -> Result<(), Error> {
+/// Waits until the engine answers; ends early when it does not live any more.
+async fn wait_answering(kind: Kind, folder: &Folder, ports: &[u16], mut lives: impl FnMut() -> bool) -> Result<(), Error> {
     let begun = Instant::now();
     let port = client_port(ports);
     loop {
-        if watcher.as_mut().is_some_and(|watcher| !matches!(watcher.try_wait(), Ok(None))) {
+        if !lives() {
             return Err(Error::Died { engine: kind.name(), log: folder.log(), tail: folder.tail() });
         }
         if answers(kind, port, folder.is_ready()).await.is_ok() {

@@ -42,6 +42,12 @@ struct Up {
     /// Return when the engines are ready; they run until `local-engines stop`
     #[arg(long)]
     detach: bool,
+    /// Only Kafka, without the registry
+    #[arg(long)]
+    kafka_only: bool,
+    /// Seconds the engines outlive their last user
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    linger: u64,
     /// Kafka's port
     #[arg(long, value_name = "N")]
     kafka_port: Option<u16>,
@@ -103,9 +109,9 @@ async fn run(up: Up, mut options: Options) -> anyhow::Result<()> {
         cql: up.cql_port.unwrap_or(ports.cql),
         storage: up.storage_port.unwrap_or(ports.storage),
     };
-    options.want = Want { cql: up.cql || up.cql_address.is_some(), ..options.want };
+    options.want = Want { kafka: true, registry: !up.kafka_only, cql: up.cql || up.cql_address.is_some() };
     (options.kafka, options.registry, options.cql) = (up.kafka, up.registry, up.cql_address);
-    options.linger = Duration::ZERO;
+    options.linger = Duration::from_secs(up.linger);
     let engines = local_engines::start(options.clone()).await?;
     println!("kafka     {}\nregistry  {}", engines.kafka, engines.registry);
     if let Some(cql) = &engines.cql {
