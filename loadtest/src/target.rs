@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::flights::Flight;
@@ -19,6 +19,14 @@ const PAGE_ROWS: u32 = 1_000;
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The base URL cannot be used.
+    #[error("{url} is no address: {error}")]
+    Address {
+        /// What was made of it.
+        url: String,
+        /// What is wrong.
+        error: String,
+    },
     /// No answer.
     #[error("{url} does not answer: {source}; is it running there?")]
     Unreachable {
@@ -161,10 +169,12 @@ impl Target {
         let mut sum = 0;
         let mut cursor: Option<String> = None;
         loop {
-            // Cursors are base64url, so they stand in a query as they are.
-            let from = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-            let url = format!("{}/v1/views/flights?limit={PAGE_ROWS}{from}", self.read);
-            let request = self.client.get(&url);
+            let url = format!("{}/v1/views/flights?limit={PAGE_ROWS}", self.read);
+            let mut page = Url::parse(&url).map_err(|error| Error::Address { url: url.clone(), error: error.to_string() })?;
+            if let Some(cursor) = &cursor {
+                page.query_pairs_mut().append_pair("cursor", cursor);
+            }
+            let request = self.client.get(page);
             let response = self.send(&url, request).await?;
             if response.status() != StatusCode::OK {
                 return Err(refused(response, &url).await);
