@@ -165,7 +165,7 @@ impl Plan {
     /// Reads one JSON value and appends its datum to `out`.
     ///
     /// Faults of the value go to `errors` (added to what is there); with any new one, or an error, `out` is left as it was.
-    /// `captures` is overwritten and meaningful only when there was no fault.
+    /// `captures` is overwritten; of an event with faults it has what could be found without them.
     ///
     /// # Errors
     /// [`EncodeError`]; what `errors` holds then is incomplete.

@@ -1,2 +1,48 @@
-//! main
-fn main() {}
+//! `forebay-processor`: runs processors over their streams, exactly once.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chassis::lifecycle::Lifecycle;
+use clap::Parser;
+use host::config::{Config, DEFAULTS};
+
+mod arguments;
+mod assemble;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is still running when the process stops gets this long.
+const STOP_BUDGET: Duration = Duration::from_secs(20);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = arguments::Arguments::parse();
+    match run(&arguments).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("forebay-processor: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &arguments::Arguments) -> Result<ExitCode> {
+    let (file, flags) = (arguments.config.as_deref(), arguments.flags());
+    if arguments.dump_config {
+        print!("{}", chassis::config::dump(DEFAULTS, file, &flags)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config: Config = chassis::config::load(DEFAULTS, file, &flags)?;
+    let _telemetry = chassis::telemetry::init(&config.telemetry)?;
+    let logics = host::named(&arguments.names).map_err(anyhow::Error::msg)?;
+    let lifecycle = Lifecycle::new();
+    let admin = chassis::admin::serve(config.admin.address, "--admin", &lifecycle).await.context("admin endpoint")?;
+    assemble::start(&config, logics, &lifecycle).await?;
+    tracing::info!(%admin, names = ?arguments.names, "forebay-processor runs");
+    let ended = lifecycle.run_until_signal(STOP_BUDGET).await;
+    tracing::info!(%ended, "forebay-processor ends");
+    Ok(ended.exit_code())
+}

@@ -4,6 +4,8 @@
 //! ([`cql`]), embedded ([`embedded`]) and in memory ([`memory`]). Only the runtime's applier writes.
 //! [`StateReader`] is the read-only half, all that the edge and the notifier get.
 
+pub mod config;
+pub mod cql;
 pub mod embedded;
 pub mod memory;
 pub mod metrics;
@@ -13,6 +15,8 @@ pub mod records;
 pub mod store;
 pub mod types;
 
+pub use config::{Config, open};
+pub use cql::{Cql, CqlOptions};
 pub use embedded::Embedded;
 pub use memory::Memory;
 pub use reader::StateReader;

@@ -2,7 +2,7 @@
 
 use super::decimal;
 use super::errors::{CheckError, code};
-use crate::datum::DecodeError;
+use crate::datum::{Cursor, DecodeError, write_long};
 
 /// What is wrong with a datum; becomes an error of the API at its rim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +23,33 @@ impl From<Fault> for DecodeError {
     }
 }
 
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Truncated { at } => Fault { code: code::TRUNCATED, what: "truncated", at },
+            DecodeError::Invalid { what, at } => Fault { code: code::BAD_FORMAT, what, at },
+            DecodeError::Trailing { count } => Fault { code: code::TRAILING_BYTES, what: "trailing bytes", at: count },
+            DecodeError::UnknownType(_) => Fault { code: code::BAD_FORMAT, what: "unknown type", at: 0 },
+        }
+    }
+}
+
 impl Fault {
+    /// The fault of an error that means `code` where it is no plain truncation.
+    fn coded(error: DecodeError, code: &'static str) -> Self {
+        let fault = Fault::from(error);
+        if fault.code == code::BAD_FORMAT { Fault { code, ..fault } } else { fault }
+    }
+
     pub(super) fn within(self, pointer: String) -> CheckError {
         CheckError { pointer, code: self.code, error: self.into() }
     }
 }
 
-/// A position in a datum.
+/// A position in a datum, with the limits and codes of walks over foreign bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Input<'a> {
-    datum: &'a [u8],
-    at: usize,
+    cursor: Cursor<'a>,
     items_left: usize,
 }
 
@@ -48,88 +64,54 @@ pub(super) struct Blocks {
 impl<'a> Input<'a> {
     /// Reads `datum`, which may hold `items` array and map entries.
     pub(super) fn new(datum: &'a [u8], items: usize) -> Self {
-        Input { datum, at: 0, items_left: items }
+        Input { cursor: Cursor::new(datum), items_left: items }
     }
 
     pub(super) fn at(&self) -> usize {
-        self.at
+        self.cursor.at()
     }
 
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
-        &self.datum[start..self.at]
+        self.cursor.since(start)
     }
 
     pub(super) fn invalid(&self, code: &'static str, what: &'static str) -> Fault {
-        Fault { code, what, at: self.at }
+        Fault { code, what, at: self.at() }
     }
 
     pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
-        let start = self.at;
-        let end = start.checked_add(count).filter(|end| *end <= self.datum.len());
-        self.at = end.ok_or(Fault { code: code::TRUNCATED, what: "truncated", at: start })?;
-        Ok(self.since(start))
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(self.take(N)?);
-        Ok(bytes)
+        Ok(self.cursor.take(count)?)
     }
 
     pub(super) fn boolean(&mut self) -> Result<bool, Fault> {
-        match self.take(1)? {
-            [0] => Ok(false),
-            [1] => Ok(true),
-            _ => Err(Fault { code: code::BAD_FORMAT, what: "a boolean is 0 or 1", at: self.at - 1 }),
-        }
+        Ok(self.cursor.boolean()?)
     }
 
     pub(super) fn long(&mut self) -> Result<i64, Fault> {
-        let start = self.at;
-        let mut raw = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            let bits = u64::from(byte & 0x7F);
-            if shift == 63 && bits > 1 {
-                break;
-            }
-            raw |= bits << shift;
-            if byte < 0x80 {
-                return Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed());
-            }
-        }
-        Err(Fault { code: code::BAD_FORMAT, what: "a varint is longer than 64 bits", at: start })
+        Ok(self.cursor.long()?)
     }
 
     pub(super) fn int(&mut self) -> Result<i32, Fault> {
-        let start = self.at;
-        let long = self.long()?;
-        match i32::try_from(long) {
-            Ok(int) if self.at - start <= 5 => Ok(int),
-            _ => Err(Fault { code: code::OUT_OF_RANGE, what: "an int is longer than 32 bits", at: start }),
-        }
+        let too_long = self.invalid(code::OUT_OF_RANGE, "an int has more than 5 bytes");
+        let int = self.cursor.int().map_err(|error| Fault::coded(error, code::OUT_OF_RANGE))?;
+        if self.at() - too_long.at > 5 { Err(too_long) } else { Ok(int) }
     }
 
     pub(super) fn float(&mut self) -> Result<f32, Fault> {
-        Ok(f32::from_le_bytes(self.array()?))
+        Ok(self.cursor.float()?)
     }
 
     pub(super) fn double(&mut self) -> Result<f64, Fault> {
-        Ok(f64::from_le_bytes(self.array()?))
+        Ok(self.cursor.double()?)
     }
 
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
-        let start = self.at;
-        let length = self.long()?;
-        let length =
-            usize::try_from(length).map_err(|_| Fault { code: code::BAD_LENGTH, what: "a length is negative", at: start })?;
-        self.take(length)
+        self.cursor.bytes().map_err(|error| Fault::coded(error, code::BAD_LENGTH))
     }
 
     pub(super) fn string(&mut self) -> Result<&'a str, Fault> {
-        let start = self.at;
-        let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map_err(|_| Fault { code: code::BAD_UTF8, what: "a string is not utf-8", at: start })
+        let not_text = self.invalid(code::BAD_UTF8, "a string is not UTF-8");
+        std::str::from_utf8(self.bytes()?).map_err(|_| not_text)
     }
 
     /// The bytes of a decimal: `fixed` many, or as many as they say; of at most `precision` digits.
@@ -143,7 +125,7 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn unsigned(&mut self) -> Result<u32, Fault> {
-        Ok(u32::from_le_bytes(self.array()?))
+        Ok(u32::from_le_bytes(self.cursor.array()?))
     }
 
     /// A position in an enum of `count` symbols.
@@ -161,7 +143,7 @@ impl<'a> Input<'a> {
     /// Whether another entry follows; reads block headers on the way and counts against the limit.
     pub(super) fn entry(&mut self, blocks: &mut Blocks) -> Result<bool, Fault> {
         if blocks.left == 0 {
-            if blocks.end.is_some_and(|end| end != self.at) {
+            if blocks.end.is_some_and(|end| end != self.at()) {
                 return Err(self.invalid(code::BAD_LENGTH, "a block is not as long as it says"));
             }
             *blocks = self.block()?;
@@ -174,12 +156,12 @@ impl<'a> Input<'a> {
     }
 
     fn block(&mut self) -> Result<Blocks, Fault> {
-        let start = self.at;
+        let start = self.at();
         let count = self.long()?;
         let mut end = None;
         if count < 0 {
             let size = self.long()?;
-            let size = usize::try_from(size).ok().and_then(|size| self.at.checked_add(size));
+            let size = usize::try_from(size).ok().and_then(|size| self.at().checked_add(size));
             end = Some(size.ok_or(Fault { code: code::BAD_LENGTH, what: "a block's size is negative", at: start })?);
         }
         let left = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
@@ -190,37 +172,14 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), Fault> {
-        match self.datum.len() - self.at {
-            0 => Ok(()),
-            count => Err(Fault { code: code::TRAILING_BYTES, what: "trailing bytes", at: count }),
-        }
+        Ok(self.cursor.finish()?)
     }
-}
-
-/// Appends a zigzag varint; ints are written the same.
-pub(super) fn write_long(value: i64, out: &mut Vec<u8>) {
-    let mut rest = (value << 1 ^ value >> 63).cast_unsigned();
-    while rest >= 0x80 {
-        out.push(low_bits(rest) | 0x80);
-        rest >>= 7;
-    }
-    out.push(low_bits(rest));
-}
-
-fn low_bits(value: u64) -> u8 {
-    value.to_le_bytes()[0] & 0x7F
 }
 
 /// Appends a count or length.
 pub(super) fn write_length(length: usize, out: &mut Vec<u8>) {
     // no buffer is longer than isize::MAX
     write_long(i64::try_from(length).unwrap_or(i64::MAX), out);
-}
-
-/// Appends bytes or a string with their length.
-pub(super) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    write_length(bytes.len(), out);
-    out.extend_from_slice(bytes);
 }
 
 /// Closes a block of `count` entries whose bytes stand behind `start`, where one byte was left for the count.

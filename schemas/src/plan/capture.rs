@@ -6,9 +6,12 @@ use uuid::Uuid;
 
 use super::binary::{Fault, Input};
 use super::check::Walk;
+use super::encode::encode_as;
+use super::errors::FieldErrors;
 use super::node::{Node, UuidForm};
 use super::scratch::Captures;
-use super::{DEPTH_MAX, Error, Plan};
+use super::{DEPTH_MAX, EncodeOptions, Error, Plan};
+use crate::json::members;
 
 impl Plan {
     /// Field positions from the root record to what `pointer` names.
@@ -48,6 +51,38 @@ impl Plan {
             // a datum that was walked before has no faults
             *there = self.capture_one(datum, path, text).unwrap_or(false);
         }
+    }
+
+    /// Captures from an event that was refused for other fields: its answer names it all the same.
+    pub(super) fn capture_from_json(&self, json: &str, options: &EncodeOptions<'_>, captures: &mut Captures) {
+        let unknown_fields = captures.unknown_fields;
+        captures.texts.resize_with(self.captures.len(), Default::default);
+        for (index, path) in self.captures.iter().enumerate() {
+            let mut datum = Vec::new();
+            let Some((node, value)) = self.member_at(json, path) else { continue };
+            let mut errors = FieldErrors::new();
+            let options = EncodeOptions { fill: &[], ..*options };
+            let encoded = encode_as(self, node, value, &options, &mut datum, captures, &mut errors);
+            if encoded.is_ok() && errors.is_empty() {
+                let (there, text) = &mut captures.texts[index];
+                text.clear();
+                *there = self.write_captured(node, &mut Input::new(&datum, 0), text).unwrap_or(false);
+            }
+        }
+        captures.unknown_fields = unknown_fields;
+    }
+
+    /// The value in `json` that `path` leads to; of a repeated key, the first.
+    fn member_at<'j>(&self, json: &'j str, path: &[usize]) -> Option<(Node, &'j str)> {
+        let (mut node, mut value) = (self.root, json);
+        for position in path {
+            let Node::Record(index) = node else { return None };
+            let field = &self.records[index].fields[*position];
+            let mut members = members(value)?.filter_map(Result::ok);
+            value = members.find(|(key, _)| key.is(&field.name))?.1;
+            node = field.node;
+        }
+        Some((node, value))
     }
 
     fn capture_one(&self, datum: &[u8], path: &[usize], text: &mut String) -> Result<bool, Fault> {

@@ -5,10 +5,11 @@
 
 use serde_json::Value;
 
-use super::binary::{close_block, write_bytes, write_length, write_long};
+use super::binary::{close_block, write_length};
 use super::compile::Defaults;
 use super::node::{Node, UuidForm};
 use super::{DEPTH_MAX, Error, Plan};
+use crate::datum::{write_bytes, write_long};
 
 /// Encodes all defaults into the plan's records.
 pub(super) fn fill(plan: &mut Plan, defaults: &Defaults) -> Result<(), Error> {

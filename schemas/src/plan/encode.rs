@@ -1,11 +1,12 @@
 //! The one walk from JSON to Avro: values, arrays and maps. Records and unions have their own files.
 
-use super::binary::{close_block, write_bytes};
+use super::binary::close_block;
 use super::errors::{FieldError, FieldErrors, code, push_segment};
 use super::node::Node;
 use super::number::Refusal;
 use super::scratch::{Captures, Scratch, Segment};
 use super::{DEPTH_MAX, EncodeError, EncodeOptions, Plan, scalar};
+use crate::datum::write_bytes;
 use crate::json::{Reader, Text, Token};
 
 /// Encodes one value; see [`Plan::encode`].
@@ -19,25 +20,42 @@ pub(super) fn encode(
 ) -> Result<(), EncodeError> {
     let (start, faults) = (out.len(), errors.count());
     captures.clear();
+    let walked = encode_as(plan, plan.root, json, options, out, captures, errors);
+    if walked.is_err() {
+        out.truncate(start);
+    } else if errors.count() > faults {
+        out.truncate(start);
+        plan.capture_from_json(json, options, captures);
+    } else {
+        plan.capture(&out[start..], captures);
+    }
+    walked
+}
+
+/// Encodes one value as a `root`, without captures.
+pub(super) fn encode_as(
+    plan: &Plan,
+    root: Node,
+    json: &str,
+    options: &EncodeOptions<'_>,
+    out: &mut Vec<u8>,
+    captures: &mut Captures,
+    errors: &mut FieldErrors,
+) -> Result<(), EncodeError> {
     let mut walk = Walk {
         plan,
         options,
         json,
         reader: Reader::new(json),
-        start,
+        start: out.len(),
         items: 0,
         unknown_fields: 0,
-        out: &mut *out,
+        out,
         scratch: &mut captures.scratch,
-        errors: &mut *errors,
+        errors,
     };
-    let walked = walk.whole();
+    let walked = walk.whole(root);
     captures.unknown_fields = walk.unknown_fields;
-    if walked.is_err() || errors.count() > faults {
-        out.truncate(start);
-    } else {
-        plan.capture(&out[start..], captures);
-    }
     walked
 }
 
@@ -57,8 +75,8 @@ pub(super) struct Walk<'a, 'p> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn whole(&mut self) -> Result<(), EncodeError> {
-        self.value(self.plan.root, 0)?;
+    fn whole(&mut self, root: Node) -> Result<(), EncodeError> {
+        self.value(root, 0)?;
         self.reader.end()?;
         self.bounded()
     }

@@ -5,11 +5,12 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use uuid::Uuid;
 
-use super::binary::{write_bytes, write_length, write_long};
+use super::binary::write_length;
 use super::errors::code;
 use super::node::{Node, Unit, UuidForm};
 use super::number::{LITERAL_MAX, Refusal, integer, integer_in_string};
 use super::{Plan, civil, decimal};
+use crate::datum::{write_bytes, write_long};
 
 /// The standard alphabet; written with padding, read with or without.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(

@@ -26,6 +26,9 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Between two tries while the registry or the store does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// The group answers a leave within this, or the session time-out does.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// What a poll brought.
 pub(super) enum Polled {
     Inputs(Vec<Arrived>),
@@ -57,11 +60,13 @@ pub(super) struct Gather {
     last_begin: Option<Instant>,
     running: TopicPartitionList,
     paused: bool,
+    /// Records that arrived although none were wanted; the next batch starts with them.
+    early: Vec<Arrived>,
 }
 
 impl Gather {
     pub(super) fn new(batch_time: Duration, batch_bytes: usize) -> Self {
-        Self { batch_time, batch_bytes, last_begin: None, running: TopicPartitionList::new(), paused: false }
+        Self { batch_time, batch_bytes, last_begin: None, running: TopicPartitionList::new(), paused: false, early: Vec::new() }
     }
 
     /// A transaction begins now: the next one is at least `batch_time` away.
@@ -76,6 +81,7 @@ impl Gather {
             self.running.add_partition(topic, partition);
         }
         self.paused = false;
+        self.early.clear();
     }
 
     /// Polls for a batch, or until the group decided something.
@@ -88,9 +94,12 @@ impl Gather {
         inputs_max: usize,
     ) -> Result<Polled, Failure> {
         self.hold(consumer, !take)?;
-        let mut inputs = Vec::new();
+        let mut inputs = if take { std::mem::take(&mut self.early) } else { Vec::new() };
         let mut bytes = 0;
         let mut until = Instant::now() + if take || self.running.count() == 0 { IDLE } else { HELD };
+        if !inputs.is_empty() {
+            until = self.batch_end();
+        }
         while inputs.len() < inputs_max.max(1) && bytes < self.batch_bytes {
             let polled = consumer.poll(until.saturating_duration_since(Instant::now()));
             if let Some(decided) = decided(consumer)? {
@@ -100,22 +109,21 @@ impl Gather {
                 None if Instant::now() >= until => break,
                 None => {}
                 Some(Err(error)) => on_error(&error)?,
-                Some(Ok(message)) if take => {
-                    if inputs.is_empty() {
+                Some(Ok(message)) => {
+                    if inputs.is_empty() && take {
                         until = self.batch_end();
                     }
-                    let Some(input) = self.arrive(consumer, writers, tokio, &message)? else { continue };
+                    let input = self.arrive(consumer, writers, tokio, &message)?;
                     bytes += input.value.len() + input.headers.size();
-                    inputs.push(input);
+                    if take { &mut inputs } else { &mut self.early }.push(input);
                 }
-                // a record fetched before the pause took hold: the position has not moved, so it comes again
-                Some(Ok(message)) => self.seek_back(consumer, &message)?,
             }
         }
         Ok(Polled::Inputs(inputs))
     }
 
-    /// Serves the group for a moment while no inputs can be taken.
+    /// Serves the group for a moment while no inputs can be taken. Paused partitions deliver nothing; a record that
+    /// slipped through would be lost to this assignment, so it ends the session, which reads it again.
     pub(super) fn serve(&mut self, consumer: &BaseConsumer<GroupContext>) -> Result<Option<Polled>, Failure> {
         self.hold(consumer, true)?;
         let until = Instant::now() + RETRY;
@@ -125,7 +133,7 @@ impl Gather {
                 return Ok(Some(decided));
             }
             match polled {
-                Some(Ok(message)) => self.seek_back(consumer, &message)?,
+                Some(Ok(_)) => return Err(Failure::Restart("a record came from a paused partition".into())),
                 Some(Err(error)) => on_error(&error)?,
                 None => {}
             }
@@ -149,38 +157,28 @@ impl Gather {
         Ok(())
     }
 
-    fn seek_back(&self, consumer: &BaseConsumer<GroupContext>, message: &BorrowedMessage<'_>) -> Result<(), Failure> {
-        let to = rdkafka::Offset::Offset(message.offset());
-        consumer
-            .seek(message.topic(), message.partition(), to, Duration::from_secs(5))
-            .map_err(|error| Failure::Restart(format!("seek: {error}")))
-    }
-
-    /// Takes a record over. `None` when the group decided something while its schema could not be looked up; the
-    /// record comes again with the next assignment.
+    /// Takes a record over; waits with everything paused while the registry does not answer.
     fn arrive(
         &mut self,
         consumer: &BaseConsumer<GroupContext>,
         writers: &mut Writers,
         tokio: &tokio::runtime::Handle,
         message: &BorrowedMessage<'_>,
-    ) -> Result<Option<Arrived>, Failure> {
+    ) -> Result<Arrived, Failure> {
         let value = message.payload().unwrap_or_default();
         let writer = loop {
             match writers.of(value, tokio) {
                 Ok(writer) => break writer,
                 Err(error) => {
                     tracing::warn!(error, "the registry does not answer; the shards wait");
-                    if let Some(decided) = self.serve(consumer)? {
-                        // whatever it is, this session's shards are over: start again is the one path
-                        drop(decided);
+                    if self.serve(consumer)?.is_some() {
                         return Err(Failure::Restart("the group moved while the registry did not answer".into()));
                     }
                     self.hold(consumer, false)?;
                 }
             }
         };
-        Ok(Some(Arrived {
+        Ok(Arrived {
             shard: message.partition(),
             offset: message.offset(),
             appended_ms: message.timestamp().to_millis().unwrap_or_default(),
@@ -188,7 +186,19 @@ impl Gather {
             value: bytes::Bytes::copy_from_slice(value),
             headers: headers_of(message),
             writer,
-        }))
+        })
+    }
+}
+
+/// Serves the revoke that follows an unsubscribe.
+pub(super) fn leave(consumer: &BaseConsumer<GroupContext>) {
+    let until = Instant::now() + LEAVE;
+    while Instant::now() < until {
+        let polled = consumer.poll(Duration::from_millis(50));
+        if matches!(consumer.context().take(), Some(Rebalance::Revoked)) {
+            return;
+        }
+        drop(polled);
     }
 }
 

@@ -253,13 +253,12 @@ impl<'w> Session<'w> {
 
     fn shut_down(mut self) -> Ended {
         self.jobs = None;
-        let drained = self.worker.tokio.block_on(tokio::time::timeout(APPLY_DRAIN, &mut self.applier_done));
+        let drained = self.worker.tokio.block_on(async { tokio::time::timeout(APPLY_DRAIN, &mut self.applier_done).await });
         if drained.is_err() {
             tracing::warn!("the store did not take all frames; the next start reads them back from the log");
         }
         self.consumer.unsubscribe();
-        // serves the revoke, so that a successor need not wait for the session time-out
-        let _ = self.gather.serve(&self.consumer);
+        super::gather::leave(&self.consumer);
         Ended::Shutdown
     }
 }

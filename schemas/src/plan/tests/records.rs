@@ -129,6 +129,16 @@ fn pointers_capture_from_both_kinds_of_body() {
 }
 
 #[test]
+fn an_event_with_faults_is_named_by_what_is_right() {
+    let plan = plan(ORDER).with_captures(&["/id", "/version", "/state"]).expect("pointers");
+    let (mut out, mut captures, mut errors) = (Vec::new(), Captures::new(), FieldErrors::new());
+    let json = r#"{"version":"x","lines":[1],"\u0069d":"a","id":"b"}"#;
+    plan.encode(json, &EncodeOptions::default(), &mut out, &mut captures, &mut errors).expect("json");
+    assert_eq!(errors.count(), 3);
+    assert_eq!([0, 1, 2].map(|index| captures.get(index)), [Some("a"), None, None]);
+}
+
+#[test]
 fn pointers_that_lead_nowhere_are_refused_early() {
     for pointer in ["", "/", "/lines", "/lines/0", "/nothing", "/id/x", "id"] {
         assert!(matches!(plan(ORDER).with_captures(&[pointer]), Err(Error::Pointer { .. })), "{pointer}");

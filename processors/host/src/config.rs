@@ -1,0 +1,87 @@
+//! Settings of `forebay-processor`; units and defaults stand in `default.toml`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("../default.toml");
+
+/// Everything `forebay-processor` can be told.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// The cluster.
+    pub kafka: chassis::kafka::Settings,
+    /// Topic names and their making.
+    pub topics: Topics,
+    /// The schema registry.
+    pub registry: Registry,
+    /// Where state goes.
+    pub store: state::Config,
+    /// The worker.
+    pub worker: Worker,
+    /// Health and metrics.
+    pub admin: Admin,
+    /// Logs and traces.
+    pub telemetry: chassis::telemetry::Config,
+}
+
+/// Topic names and their making.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Topics {
+    /// Put before every topic name.
+    pub prefix: String,
+    /// Make missing topics at start.
+    pub create: bool,
+    /// Replicas of topics made here.
+    pub replication: i16,
+}
+
+/// The schema registry.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Registry {
+    /// Base address of its Confluent-compatible API.
+    pub url: String,
+    /// Register missing schemas.
+    pub register: bool,
+}
+
+/// The worker.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Worker {
+    /// Stable name of the place; empty = host name.
+    pub slot: String,
+    /// Between two commits under load, ms.
+    pub batch_ms: u64,
+    /// Inputs of a transaction.
+    pub batch_inputs: usize,
+    /// Deadline of a recovery, s.
+    pub recovery_deadline_s: u64,
+    /// Dedupe window, s.
+    pub dedupe_window_s: u64,
+}
+
+/// Health and metrics.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Admin {
+    /// Address and port.
+    pub address: std::net::SocketAddr,
+}
+
+impl Worker {
+    /// The engine's options.
+    #[must_use]
+    pub fn options(&self, kafka: chassis::kafka::Settings, prefix: &str) -> runtime::Options {
+        let slot = if self.slot.is_empty() { host_name() } else { self.slot.clone() };
+        let mut options = runtime::Options::new(kafka, prefix, &slot);
+        options.batch_time = Duration::from_millis(self.batch_ms);
+        options.recovery_deadline = Duration::from_secs(self.recovery_deadline_s);
+        options.limits.batch_inputs = self.batch_inputs;
+        options.limits.dedupe_window = Duration::from_secs(self.dedupe_window_s);
+        options
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,147 @@
+//! One stream of one test: topics, schemas, a store, and workers that can be started and stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::kafka::topics::{Spec, ensure};
+use chassis::lifecycle::Lifecycle;
+use runtime::{Context, Decision, Options, Parts, Processor, Reads, Rejection, Rows, logic};
+use schemas::catalog::Catalog;
+use schemas::datum::Datum;
+use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row};
+use schemas::names::Topics;
+use schemas::registry::{Registry, SchemaIds};
+use state::{Memory, StateStore};
+use testkit::Kafka;
+use testkit::kafka::Record;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Counts flights per airport; a delay of 666 minutes panics, 667 can never be processed.
+struct Count;
+
+impl Processor for Count {
+    const NAME: &'static str = "flights";
+    type Input = Input;
+    type Row = Row;
+    type ResultEvent = ResultEvent;
+
+    fn reads(&self, _input: &Input) -> Reads {
+        Reads::root()
+    }
+
+    fn decide(&self, input: Input, rows: &Rows<Row>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        let Input::FlightDeparted(flight) = input;
+        assert_ne!(flight.delay_minutes, 666, "planted");
+        if flight.delay_minutes == 667 {
+            return Err(Rejection::Terminal("planted".into()));
+        }
+        let before = match rows.get("") {
+            Some(Row::Airport(airport)) => airport.flights,
+            _ => 0,
+        };
+        let airport = Airport {
+            flights: before + 1,
+            delay_minutes_sum: 0,
+            delay_minutes_max: 0,
+            delayed_15: 0,
+            distance_miles_sum: 0,
+            last_departed_at: 0,
+        };
+        let told = FlightRecorded {
+            origin: flight.origin,
+            destination: flight.destination,
+            delay_minutes: flight.delay_minutes,
+            flights: before + 1,
+            delay_minutes_sum: 0,
+        };
+        Ok(Decision::new().put("", Row::Airport(airport)).emit(ResultEvent::FlightRecorded(told)))
+    }
+}
+
+/// A deployment of its own on the shared engines.
+pub(crate) struct Deployment {
+    pub(crate) kafka: Kafka,
+    pub(crate) topics: Topics,
+    pub(crate) ids: SchemaIds,
+    catalog: Arc<Catalog>,
+    registry: Arc<Registry>,
+    store: Arc<dyn StateStore>,
+    prefix: String,
+}
+
+impl Deployment {
+    pub(crate) async fn new(name: &str) -> Self {
+        let engines = testkit::engines().await;
+        let kafka = Kafka::new(&engines.kafka);
+        let prefix = format!("{}.", testkit::unique(name));
+        let topics = Topics::new(&prefix);
+        let catalog = Catalog::embedded().unwrap();
+        let partitions = catalog.stream("flights").unwrap().partitions;
+        let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
+        let specs = [
+            Spec { name: topics.events("flights"), partitions, config: append_time() },
+            Spec { name: topics.results("flights"), partitions, config: Vec::new() },
+            Spec { name: topics.log("flights"), partitions, config: append_time() },
+            Spec { name: topics.dead("flights"), partitions, config: Vec::new() },
+        ];
+        ensure(kafka.settings(), &specs, 1).await.unwrap();
+        let registry = Arc::new(Registry::new(&engines.registry, None).unwrap());
+        let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
+        Self { kafka, topics, ids, catalog, registry, store: Arc::new(Memory::new()), prefix }
+    }
+
+    /// A worker in `slot`; it stops with the lifecycle.
+    pub(crate) async fn start(&self, slot: &str) -> Lifecycle {
+        let lifecycle = Lifecycle::new();
+        let parts = Parts {
+            logic: logic::of(Count),
+            catalog: self.catalog.clone(),
+            ids: self.ids.clone(),
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+        };
+        let options = Options::new(self.kafka.settings().clone(), &self.prefix, slot);
+        runtime::start(options, parts, &lifecycle).await.unwrap();
+        lifecycle
+    }
+
+    /// Stops a worker in order.
+    pub(crate) async fn stop(lifecycle: Lifecycle) {
+        lifecycle.request_stop("the test is done with it");
+        let ended = lifecycle.run_until_signal(Duration::from_secs(20)).await;
+        assert!(ended.left.is_empty() && !ended.failed, "{ended}");
+    }
+
+    /// Produces one departure as a plain client of any language would.
+    pub(crate) async fn depart(&self, origin: &str, delay: i32, id: &str) {
+        let flight = FlightDeparted {
+            departed_at: 0,
+            delay_minutes: delay,
+            distance_miles: 1,
+            origin: origin.to_owned(),
+            destination: "LAS".to_owned(),
+        };
+        let mut value = Vec::new();
+        schemas::frame::begin(self.ids.id_of(FlightDeparted::RECORD).unwrap(), &mut value);
+        flight.encode(&mut value);
+        self.send(origin, &value, id).await;
+    }
+
+    pub(crate) async fn send(&self, subject: &str, value: &[u8], id: &str) {
+        let partitions = self.catalog.stream("flights").unwrap().partitions;
+        let partition = schemas::partition::partition_of(subject, partitions);
+        let headers: [(&str, &[u8]); 3] = [("ce_id", id.as_bytes()), ("ce_source", b"/test"), ("ce_type", b"flight.departed")];
+        self.kafka.produce(&self.topics.events("flights"), Some(partition), subject.as_bytes(), value, &headers).await;
+    }
+
+    /// Waits until the topic holds `count` committed records.
+    pub(crate) async fn await_records(&self, topic: &str, count: usize) -> Vec<Record> {
+        testkit::eventually_async(PATIENCE, || async {
+            let records = self.kafka.read(topic).await;
+            (records.len() >= count).then_some(records)
+        })
+        .await
+    }
+}
