@@ -94,7 +94,9 @@ impl Ordered for Folder {
             // what a watermark claims must not be lost where the watermark is kept: the claim is synced first (S6)
             self.database.persist(PersistMode::SyncAll).map_err(failed)?;
         }
-        let mut batch = self.database.batch().durability(sync.then_some(PersistMode::SyncAll));
+        // without a mode a batch stays in this process's buffers, and a kill would lose what was acknowledged (S2)
+        let mode = if sync { PersistMode::SyncAll } else { PersistMode::Buffer };
+        let mut batch = self.database.batch().durability(Some(mode));
         for (key, value) in writes {
             match value {
                 Some(value) => batch.insert(&self.state, key, value),
