@@ -1,6 +1,7 @@
 //! The command `local-engines`: engines for people.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -75,12 +76,22 @@ struct Up {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The sentence alone: a backtrace helps nobody whose port is taken.
+            eprintln!("local-engines: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
     let mut options = Options::new(if cli.tests { Owner::Tests } else { Owner::Quickstart });
     options.data = cli.data.unwrap_or(options.data);
     match cli.command {
-        Command::Up(up) => run(up, options).await,
+        Command::Up(arguments) => up(arguments, options).await,
         Command::Status => {
             let found = control::status(&options)?;
             found.iter().for_each(print);
@@ -100,7 +111,7 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-async fn run(up: Up, mut options: Options) -> anyhow::Result<()> {
+async fn up(up: Up, mut options: Options) -> anyhow::Result<()> {
     let ports = options.ports;
     options.ports = Ports {
         kafka: up.kafka_port.unwrap_or(ports.kafka),

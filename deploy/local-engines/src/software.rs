@@ -117,6 +117,7 @@ impl Software {
                     said = Instant::now();
                 }
                 if let Some(error) = line.strip_prefix("[ERROR] ") {
+                    let error = error.trim_end_matches(" -> [Help 1]");
                     detail.get_or_insert_with(|| error.chars().take(DETAIL_CHARS_MAX).collect::<String>());
                 }
             }
@@ -159,5 +160,5 @@ fn complete(file: &Path) -> Option<String> {
 }
 
 fn command_line(arguments: &[String]) -> String {
-    format!("mvn {}", arguments.join(" "))
+    format!("mvn -B {}", arguments.join(" "))
 }
