@@ -113,6 +113,8 @@ pub(crate) struct Told<'a> {
     pub(crate) arena: &'a Arena,
     /// Whether the request was a batch.
     pub(crate) batch: bool,
+    /// When the request arrived, ms since the Unix epoch.
+    pub(crate) arrival_ms: i64,
     /// See [`overall`].
     pub(crate) strict: bool,
     /// `Prefer: return=minimal`.

@@ -68,9 +68,19 @@ impl Drop for Claims<'_> {
     }
 }
 
+/// What was seen of the request so far.
+struct Seen {
+    /// First event and fingerprint by key.
+    keys: HashMap<EventKey, (usize, u64)>,
+    /// Per partition whether it takes records; asked once, so that a request does not change its mind between two events (E5).
+    silent: Vec<Option<bool>>,
+    now_ms: i64,
+}
+
 /// Decides for every event whether it is sent; gives those that are not their verdict, except repeats.
 pub(crate) fn dedupe(work: &mut Work, claims: &mut Claims<'_>) -> Vec<Fate> {
-    let mut seen: HashMap<EventKey, (usize, u64)> = HashMap::new();
+    let partitions = usize::try_from(work.stream.partitions).unwrap_or_default();
+    let mut seen = Seen { keys: HashMap::new(), silent: vec![None; partitions], now_ms: now_ms() };
     let mut fates = Vec::with_capacity(work.arena.events.len());
     let mut slots = 0;
     for index in 0..work.arena.events.len() {
@@ -100,29 +110,26 @@ pub(crate) fn dedupe(work: &mut Work, claims: &mut Claims<'_>) -> Vec<Fate> {
 }
 
 /// `Ok(None)`: send it. `Ok(Some(first))`: it repeats that one. `Err`: its verdict.
-fn fate(work: &Work, index: usize, seen: &mut HashMap<EventKey, (usize, u64)>) -> Result<Option<usize>, Verdict> {
+fn fate(work: &Work, index: usize, seen: &mut Seen) -> Result<Option<usize>, Verdict> {
     let event = &work.arena.events[index];
     let record = event.record.as_ref().map_err(|fault| Verdict::Invalid(fault.clone()))?;
     if work.withheld {
         return Err(Verdict::Retry { reason: Retry::Withheld, after_ms: 0 });
     }
-    if work.edge.lifecycle.stop().requested() {
-        return Err(Verdict::Retry { reason: Retry::ShuttingDown, after_ms: LOG_RETRY_MS });
-    }
     let fingerprint = fingerprint(work, index, record);
     if record.repeatable
-        && let Some((first, print)) = seen.get(&record.key)
+        && let Some((first, print)) = seen.keys.get(&record.key)
     {
         return if *print == fingerprint { Ok(Some(*first)) } else { Err(reused(work, index)) };
     }
-    if work.edge.producer.progress().silence(&work.stream.topic, record.partition) >= SILENCE {
+    if seen.is_silent(work, record.partition) {
         return Err(Verdict::Retry { reason: Retry::LogUnavailable, after_ms: LOG_RETRY_MS });
     }
     if !record.repeatable {
         return Ok(None);
     }
-    seen.insert(record.key, (index, fingerprint));
-    match work.edge.window.claim(work.stream.window_key(record.key), fingerprint, now_ms()) {
+    seen.keys.insert(record.key, (index, fingerprint));
+    match work.edge.window.claim(work.stream.window_key(record.key), fingerprint, seen.now_ms) {
         Claim::New => Ok(None),
         Claim::InFlight => Err(Verdict::Retry { reason: Retry::InProgress, after_ms: SOON_MS }),
         Claim::Reused => Err(reused(work, index)),
@@ -130,6 +137,16 @@ fn fate(work: &Work, index: usize, seen: &mut HashMap<EventKey, (usize, u64)>) -
             counter!(DEDUPE_HITS, "by" => "window").increment(1);
             let receipt = receipt(work, index, record, Some(first.offset), seen_ms);
             Err(Verdict::Duplicate { at: first, receipt, first_seen: Some(seen_ms), duplicate_of: None })
+        }
+    }
+}
+
+impl Seen {
+    fn is_silent(&mut self, work: &Work, partition: i32) -> bool {
+        let asked = || work.edge.producer.progress().silence(&work.stream.topic, partition) >= SILENCE;
+        match usize::try_from(partition).ok().and_then(|partition| self.silent.get_mut(partition)) {
+            Some(known) => *known.get_or_insert_with(asked),
+            None => asked(),
         }
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Encoder<'a> {
     pub(crate) arena: Arena,
     /// Whether an event of a type that demands it has no id that a repeat would carry.
     pub(crate) key_missing: bool,
+    /// Members passed over because the type says so.
+    pub(crate) unknown_fields: usize,
 }
 
 /// An event on its way through the checks.
@@ -70,7 +72,7 @@ struct Draft {
 impl<'a> Encoder<'a> {
     /// An empty arena.
     pub(crate) fn new(common: Common<'a>) -> Self {
-        Self { common, captures: Captures::new(), arena: Arena::default(), key_missing: false }
+        Self { common, captures: Captures::new(), arena: Arena::default(), key_missing: false, unknown_fields: 0 }
     }
 
     /// Encodes one event. What was found so far is in `faults`; all of it becomes the event's fault.
@@ -117,24 +119,23 @@ impl<'a> Encoder<'a> {
     }
 
     fn draft(&mut self, envelope: &Envelope<'_>, draft: &mut Draft, faults: &mut Faults) -> Option<Record> {
-        let index = self.arena.events.len();
         draft.kind = self.kind(envelope, faults);
         let kind = draft.kind.and_then(|kind| self.common.stream.kinds.get(kind));
         let value = kind.and_then(|kind| self.value(kind, envelope, faults));
-        let captured = kind.and_then(|kind| kind.id_capture).filter(|_| value.is_some());
-        let (id, repeatable) = self.id(envelope, captured, index, faults);
-        draft.id = id.as_deref().map(|id| self.arena.put(id.as_bytes()));
+        // of refused data the captures hold what could be found; without data they are another event's
+        let captures = envelope.data.is_some().then_some(&self.captures);
+        let (id, repeatable) = self.id(kind, envelope, captures, faults);
+        let id = id.map(Cow::into_owned);
         self.key_missing |= kind.is_some_and(|kind| kind.key_required) && !repeatable;
         let source = self.source(envelope, faults);
-        let time = self.time(envelope, faults);
         let key = EventKey::of(source.as_deref().unwrap_or(self.common.own_source), id.as_deref().unwrap_or_default(), None);
         let subject = match kind {
-            Some(kind) if value.is_some() || !matches!(kind.subject, Subject::Field(..)) => {
-                self.subject(kind, envelope, key, faults)
-            }
+            Some(kind) if value.is_some() || self.finds_subject(kind, envelope) => self.subject(kind, envelope, key, faults),
             _ => envelope.subject.as_deref().map(str::to_owned),
         };
+        draft.id = id.map(|id| self.arena.put(id.as_bytes()));
         draft.subject = subject.as_deref().map(|subject| self.arena.put(subject.as_bytes()));
+        let time = self.time(envelope, faults);
         self.check_rights(subject.as_deref(), source.as_deref(), faults);
         let source = source.map(|source| self.arena.put(source.as_bytes()));
         let extensions = self.extensions(envelope);
@@ -180,6 +181,7 @@ impl<'a> Encoder<'a> {
         frame::begin(kind.schema_id, &mut arena.bytes);
         let found = faults.errors.count();
         let encoded = kind.plan.encode(data, &options, &mut arena.bytes, &mut self.captures, &mut faults.errors);
+        self.unknown_fields += self.captures.unknown_fields();
         if let Err(error) = encoded {
             let (reason, code) = match error {
                 EncodeError::TooLarge { .. } => (Invalid::TooLarge, code::BAD_LENGTH),
@@ -195,18 +197,27 @@ impl<'a> Encoder<'a> {
         None
     }
 
+    /// Whether the subject of refused data can be told: its field may be what is wrong.
+    fn finds_subject(&self, kind: &Kind, envelope: &Envelope<'_>) -> bool {
+        match &kind.subject {
+            Subject::Field(capture, _) => envelope.data.is_some() && self.captures.get(*capture).is_some(),
+            Subject::Attribute | Subject::Path(_) | Subject::Header(_) | Subject::Generated => true,
+        }
+    }
+
     /// The id, and whether a repeat of the event would carry it too.
     fn id<'e>(
         &self,
+        kind: Option<&Kind>,
         envelope: &Envelope<'e>,
-        captured: Option<usize>,
-        index: usize,
+        captures: Option<&Captures>,
         faults: &mut Faults,
     ) -> (Option<Cow<'e, str>>, bool) {
-        let given = envelope.id.clone().or_else(|| {
-            let text = captured.and_then(|capture| self.captures.get(capture))?;
+        let captured = || {
+            let text = captures?.get(kind?.id_capture?)?;
             Some(Cow::Owned(text.to_owned()))
-        });
+        };
+        let given = envelope.id.clone().or_else(captured);
         if let Some(id) = given {
             if !(1..=ID_BYTES_MAX).contains(&id.len()) || id.chars().any(char::is_control) {
                 let message = "an id has 1 to 256 bytes and no control characters";
@@ -216,7 +227,7 @@ impl<'a> Encoder<'a> {
             return (Some(id), true);
         }
         match self.common.idempotency_key {
-            Some(key) if self.common.batch => (Some(Cow::Owned(format!("{key}/{index}"))), true),
+            Some(key) if self.common.batch => (Some(Cow::Owned(format!("{key}/{}", self.arena.events.len()))), true),
             Some(key) => (Some(Cow::Owned(key.to_owned())), true),
             None => (Some(Cow::Owned(Uuid::now_v7().to_string())), false),
         }

@@ -2,7 +2,7 @@
 //!
 //! One request is one walk through files named after their verbs: [`receive`] → [`split`] → [`encode`] → `dedupe` → [`send`] →
 //! [`answer`]; [`write`] strings them together. It keeps no state that matters: windows and pools may be lost at any moment.
-//! The promises E1–E7 are explained in `docs/edge.md`; code that keeps one cites its name.
+//! The promises E1–E7 are explained in `docs/exactly-once.md`; code that keeps one cites its name.
 
 mod admission;
 mod answer;

@@ -26,6 +26,8 @@ pub const DEDUPE_ENTRIES: &str = "forebay_ingest_dedupe_entries";
 pub const DEDUPE_HITS: &str = "forebay_ingest_dedupe_hits_total";
 /// Event keys forgotten before their age because the window was full.
 pub const DEDUPE_EVICTIONS: &str = "forebay_ingest_dedupe_evictions_total";
+/// Members of data that were passed over because the type ignores what it does not know. Label: `stream`.
+pub const UNKNOWN_FIELDS: &str = "forebay_ingest_unknown_fields_total";
 /// Events per request. Label: `stream`.
 pub const BATCH_EVENTS: &str = "forebay_ingest_batch_events";
 
@@ -43,6 +45,7 @@ pub fn describe() {
     describe_gauge!(DEDUPE_ENTRIES, "event keys remembered");
     describe_counter!(DEDUPE_HITS, "repeated events found at the edge");
     describe_counter!(DEDUPE_EVICTIONS, "event keys forgotten early because the window was full");
+    describe_counter!(UNKNOWN_FIELDS, "members of data passed over as unknown");
     describe_histogram!(BATCH_EVENTS, "events per request");
 }
 

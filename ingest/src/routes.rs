@@ -194,3 +194,24 @@ async fn observe(request: Request, next: Next) -> Response {
     histogram!(HTTP_REQUEST_DURATION, &labels).record(begun.elapsed().as_secs_f64());
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_constant_500() {
+        async fn fails() -> Response {
+            panic!("the secret of the house");
+        }
+        let router: Router = Router::new().route("/", get(fails)).route_layer(middleware::from_fn(observe));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 10_000).await.unwrap()).unwrap();
+        assert_eq!((&body["type"], &body["retryable"]), (&json!("urn:forebay:problem:internal"), &json!(true)));
+        assert!(!body.to_string().contains("secret"));
+    }
+}

@@ -181,6 +181,7 @@ fn enqueue(work: &Work, fates: &[Fate]) -> Arc<Acks> {
 /// Gives every event its verdict by what is known now.
 fn judge(work: &mut Work, fates: &[Fate], acks: &Acks, claims: &mut Claims<'_>, now_ms: i64) {
     let mut acknowledged = 0;
+    let mut lost = (0, None);
     for (index, fate) in fates.iter().enumerate() {
         let verdict = match *fate {
             Fate::Done => continue,
@@ -191,12 +192,25 @@ fn judge(work: &mut Work, fates: &[Fate], acks: &Acks, claims: &mut Claims<'_>, 
                 if let (Outcome::Acked { .. }, Ok(record)) = (&outcome, &work.arena.events[index].record) {
                     acknowledged += record.value.len();
                 }
-                verdict(work, index, outcome)
+                if let Outcome::NotPersisted(cause) | Outcome::PossiblyPersisted(cause) = &outcome {
+                    lost = (lost.0 + 1, lost.1.or_else(|| Some(cause.clone())));
+                }
+                verdict(work, index, &outcome)
             }
         };
         work.arena.events[index].verdict = Some(verdict);
     }
     work.edge.pool.acknowledged(acknowledged, now_ms);
+    match lost {
+        (_, None) => {}
+        // admission must keep the queue from filling up: the two settings do not fit each other
+        (count, Some(cause @ Cause::QueueFull)) => {
+            tracing::error!(stream = work.stream.name, count, %cause, "records were not taken");
+        }
+        (count, Some(cause)) => {
+            tracing::info!(stream = work.stream.name, count, %cause, "records were not acknowledged");
+        }
+    }
 }
 
 /// What a report means for the window: acknowledged events are remembered, failed ones forgotten, pending ones stay in flight.
@@ -234,28 +248,23 @@ fn repeat(first_verdict: Option<&Verdict>, first: usize) -> Verdict {
     }
 }
 
-fn verdict(work: &Work, index: usize, outcome: Outcome) -> Verdict {
+fn verdict(work: &Work, index: usize, outcome: &Outcome) -> Verdict {
     let Ok(record) = &work.arena.events[index].record else {
         return Verdict::Retry { reason: Retry::LogUnavailable, after_ms: LOG_RETRY_MS };
     };
     let receipt = |offset| receipt(work, index, record, offset, work.arrival_ms);
     match outcome {
         Outcome::Acked { partition, offset, .. } => {
+            let (partition, offset) = (*partition, *offset);
             Verdict::Accepted { at: Position { partition, offset }, receipt: receipt(Some(offset)) }
         }
         Outcome::Pending => Verdict::Unknown { reason: Unknown::AckTimeout, receipt: receipt(None), after_ms: SOON_MS },
-        Outcome::PossiblyPersisted(cause) => {
-            tracing::info!(stream = work.stream.name, %cause, "the outcome of a record is unknown");
-            Verdict::Unknown { reason: Unknown::AckLost, receipt: receipt(None), after_ms: SOON_MS }
+        Outcome::PossiblyPersisted(_) => Verdict::Unknown { reason: Unknown::AckLost, receipt: receipt(None), after_ms: SOON_MS },
+        Outcome::NotPersisted(Cause::QueueFull) => Verdict::Retry { reason: Retry::Overloaded, after_ms: SOON_MS },
+        Outcome::NotPersisted(Cause::Purged) if work.edge.lifecycle.is_draining() => {
+            Verdict::Retry { reason: Retry::ShuttingDown, after_ms: LOG_RETRY_MS }
         }
-        Outcome::NotPersisted(Cause::QueueFull) => {
-            tracing::error!("the producer's queue was full before admission was: queue and admission.bytes do not fit");
-            Verdict::Retry { reason: Retry::Overloaded, after_ms: SOON_MS }
-        }
-        Outcome::NotPersisted(cause) => {
-            tracing::info!(stream = work.stream.name, %cause, "a record was not written");
-            Verdict::Retry { reason: Retry::LogUnavailable, after_ms: LOG_RETRY_MS }
-        }
+        Outcome::NotPersisted(_) => Verdict::Retry { reason: Retry::LogUnavailable, after_ms: LOG_RETRY_MS },
         Outcome::TooLarge => {
             let message = "the record is larger than the topic takes";
             Verdict::invalid(Invalid::TooLarge, finding("", code::BAD_LENGTH, "", "", message))

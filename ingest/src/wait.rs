@@ -116,14 +116,18 @@ async fn poll(
 fn questions(edge: &Edge, told: &Told<'_>) -> Vec<(usize, Question)> {
     let Some(stream) = edge.stream(told.stream) else { return Vec::new() };
     let asked = told.arena.events.iter().enumerate().filter_map(|(index, event)| {
-        let (Verdict::Accepted { at, .. } | Verdict::Duplicate { at, .. }) = event.verdict.as_ref()? else { return None };
+        let (at, accepted_ms) = match event.verdict.as_ref()? {
+            Verdict::Accepted { at, .. } => (at, told.arrival_ms),
+            Verdict::Duplicate { at, first_seen, .. } => (at, first_seen.unwrap_or(told.arrival_ms)),
+            Verdict::Invalid(_) | Verdict::Retry { .. } | Verdict::Unknown { .. } => return None,
+        };
         let tracking = Some(stream.kinds.get(event.kind?)?.tracking).filter(|tracking| *tracking != Tracking::None)?;
         let question = Question {
             event: event.record.as_ref().ok()?.key.0,
             shard: Shard { stream: told.stream.into(), number: at.partition },
             offset: Some(at.offset),
             tracking,
-            accepted: now_ms() * 1_000,
+            accepted: accepted_ms * 1_000,
             life: STATUS_LIFE_US,
         };
         Some((index, question))

@@ -23,7 +23,7 @@ use crate::edge::Edge;
 use crate::encode::{Common, Encoder};
 use crate::fault::Faults;
 use crate::headers::{self, Media};
-use crate::metrics::{BATCH_EVENTS, BYTES, REFUSALS, STAGE_DURATION, number};
+use crate::metrics::{BATCH_EVENTS, BYTES, REFUSALS, STAGE_DURATION, UNKNOWN_FIELDS, number};
 use crate::receive::{self, Wishes};
 use crate::send::{self, Promise, Settled, Work};
 use crate::split::{Malformed, Shape, Split};
@@ -65,10 +65,12 @@ struct Encoded {
 
 /// Answers one write.
 pub(crate) async fn write(edge: Arc<Edge>, target: Target, request: Request) -> Response {
-    let mut response = match walk(&edge, &target, request).await {
+    let mut account = None;
+    let mut response = match walk(&edge, &target, request, &mut account).await {
         Ok(response) => response,
         Err(problem) => {
-            counter!(REFUSALS, "reason" => problem.name.as_str(), "account" => "main").increment(1);
+            let account = account.unwrap_or_else(|| "none".to_owned());
+            counter!(REFUSALS, "reason" => problem.name.as_str(), "account" => account).increment(1);
             answer::refuse(*problem)
         }
     };
@@ -83,12 +85,19 @@ pub(crate) async fn write(edge: Arc<Edge>, target: Target, request: Request) -> 
     response
 }
 
-async fn walk(edge: &Arc<Edge>, target: &Target, request: Request) -> Result<Response, Box<Problem>> {
+/// `account` is set as soon as it is known.
+async fn walk(
+    edge: &Arc<Edge>,
+    target: &Target,
+    request: Request,
+    account: &mut Option<String>,
+) -> Result<Response, Box<Problem>> {
     let (parts, body) = request.into_parts();
     let arrival_ms = send::now_ms();
     open_for_business(edge)?;
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let principal = principal(edge, &parts.headers, peer, &target.stream.name)?;
+    *account = Some(principal.account.clone());
     let wishes = receive::wishes(&parts.headers, &parts.uri, edge.options.limits.request_time)?;
     check_media(target, &wishes, &parts.headers)?;
     let begun = Instant::now();
@@ -131,6 +140,7 @@ async fn walk(edge: &Arc<Edge>, target: &Target, request: Request) -> Result<Res
         stream: &target.stream.name,
         arena: &settled.arena,
         batch,
+        arrival_ms,
         strict: withheld,
         minimal: wishes.prefer.minimal,
         lifecycles: Vec::new(),
@@ -346,6 +356,9 @@ async fn encode(
     }
     if events == 0 {
         return Err(Box::new(Problem::new(Name::MalformedRequest, "the body has no events")));
+    }
+    if encoder.unknown_fields > 0 {
+        counter!(UNKNOWN_FIELDS, "stream" => target.stream.name.clone()).increment(encoder.unknown_fields as u64);
     }
     let (batch, key_missing) = (split.batch, encoder.key_missing);
     let arena = encoder.arena;

@@ -116,7 +116,8 @@ fn a_request_tells_a_bounded_number_of_findings() {
         let verdict = Some(Verdict::Invalid(Box::new(fault)));
         arena.events.push(Event { kind: None, id: None, subject: None, record, verdict });
     }
-    let told = Told { stream: "s", arena: &arena, batch: true, strict: false, minimal: false, lifecycles: Vec::new() };
+    let told =
+        Told { stream: "s", arena: &arena, batch: true, arrival_ms: 0, strict: false, minimal: false, lifecycles: Vec::new() };
     let body = serde_json::to_value(body(&told)).unwrap();
     let events = body["events"].as_array().unwrap();
     let shown: usize = events.iter().filter_map(|event| event["errors"].as_array()).map(Vec::len).sum();

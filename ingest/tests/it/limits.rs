@@ -16,6 +16,8 @@ const EVENTS: &str = "/v1/streams/orders/events";
 async fn small() -> Server {
     start(|options| {
         options.limits.event = 1_024;
+        options.limits.items = 10;
+        options.limits.depth = 3;
         options.limits.body = 32 * 1_024;
         options.limits.body_wire = 32 * 1_024;
         options.limits.body_idle = Duration::from_millis(300);
@@ -75,6 +77,20 @@ async fn requests_that_could_be_smuggled_are_closed_with_400() {
         let answer = raw(shared(), &format!("{head}{rest}")).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{rest:?}: {answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_and_depth_of_an_event_are_bounded() {
+    let server = small().await;
+    let place = |lines: serde_json::Value| json!({"type": "order.place", "data": {"lines": lines}}).to_string();
+    let line = json!({"sku": "a", "qty": 1});
+    let many = send(&server, Method::POST, EVENTS, &[], place(json!(vec![line.clone(); 11]))).await;
+    many.is_problem(422, "invalid-event");
+    assert_eq!(many.errors()[0].1, "too_many");
+    let fine = send(&server, Method::POST, EVENTS, &[], place(json!(vec![line; 10]))).await;
+    assert_eq!(fine.is_verdict(200, "accepted").body["lifecycle"], serde_json::Value::Null);
+    let deep = send(&server, Method::POST, EVENTS, &[], place(json!([{"sku": [[["x"]]], "qty": 1}]))).await;
+    assert!(deep.errors().iter().any(|(_, code)| code == "too_deep" || code == "wrong_type"), "{deep:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,6 +104,8 @@ async fn a_catalog_route_takes_the_data_alone() {
     assert_eq!(broken.errors(), expected, "the catalog's rules");
     assert_eq!(broken.body["schema"]["name"], "forebay.beacons.BeaconSeen");
 
+    assert_eq!(broken.body["subject"], "dtw", "a refused event is named by what could be found");
+
     // an empty body counts as {}
     let empty = post("/v1/beacons", &[("content-type", "application/json")], "").await;
     assert_eq!(empty.errors(), [("/place".into(), "missing".into()), ("/strength".into(), "missing".into())]);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use tower::ServiceExt;
 
 use chassis::kafka::topics::{self, Spec};
 use ingest::{Error, Service};
@@ -60,6 +61,22 @@ async fn settings_that_contradict_each_other_refuse_the_start() {
     needs.options.limits.request_time = Duration::from_secs(11);
     let error = Service::build(needs).err().unwrap();
     assert!(error.to_string().contains("limits.request_time"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_still_comes_after_the_stop_is_refused() {
+    let (needs, server) = needs(|_| {}).await;
+    let service = Service::build(needs).unwrap();
+    service.warm_up().await.unwrap();
+    server.lifecycle.request_stop("the test says so");
+    server.lifecycle.clone().run_until_signal(Duration::from_secs(20)).await;
+    let mut request = axum::http::Request::post(EVENTS).body(axum::body::Body::from("{}")).unwrap();
+    request.extensions_mut().insert(axum::extract::ConnectInfo(server.address));
+    let response = service.whole_router().oneshot(request).await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["connection"]), (503, &"close".parse().unwrap()));
+    let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["type"], "urn:forebay:problem:shutting-down");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
