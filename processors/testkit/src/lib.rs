@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod name;
 pub mod patience;
 pub mod process;
+pub mod transaction;
 
 use tokio::sync::OnceCell;
 
@@ -18,6 +19,7 @@ pub use local_engines::Engines;
 pub use name::{is_stale, unique};
 pub use patience::{eventually, eventually_async};
 pub use process::Process;
+pub use transaction::Transactions;
 
 /// All engines of this test run; `cql` is always set. Those named by `FOREBAY_TEST_KAFKA`, `FOREBAY_TEST_REGISTRY` and
 /// `FOREBAY_TEST_CQL` are used; the others are started, or found running from the test binary before.
