@@ -28,7 +28,7 @@ pub(crate) struct Node {
     pub(crate) topics: Topics,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ids: SchemaIds,
-    pub(crate) store: Memory,
+    pub(crate) store: Arc<Memory>,
     pub(crate) kafka: Kafka,
     writer: Transactions,
     clock: AtomicI64,
@@ -55,13 +55,13 @@ impl Node {
         let listen = listener::Options::new("public", SocketAddr::from(([127, 0, 0, 1], 0)), "");
         let bound = listener::bind(&listen).await.unwrap();
         let address = bound.local_addr();
-        let store = Memory::new();
+        let store = Arc::new(Memory::new());
         let parts = Parts {
             catalog: Arc::clone(&catalog),
             registry,
             kafka: kafka.settings().clone(),
             topics: topics.clone(),
-            reader: Arc::new(StateReader::new(Arc::new(store.clone()))),
+            reader: Arc::new(StateReader::new(store.clone())),
             access: Arc::new(Access::new(Mode::Open, address, &[]).unwrap()),
             lifecycle: lifecycle.clone(),
         };

@@ -29,7 +29,10 @@ async fn the_handshake_refuses_what_it_must() {
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     assert_eq!(upgrade("13", Some("other"), None).await.unwrap().status(), StatusCode::BAD_REQUEST);
     let answer = upgrade("12", Some("forebay.v1.json"), None).await.unwrap();
-    assert_eq!((answer.status(), &answer.headers()["sec-websocket-version"]), (StatusCode::UPGRADE_REQUIRED, &"13".parse().unwrap()));
+    assert_eq!(
+        (answer.status(), &answer.headers()["sec-websocket-version"]),
+        (StatusCode::UPGRADE_REQUIRED, &"13".parse().unwrap())
+    );
     let answer = upgrade("13", Some("forebay.v1.json"), Some("https://evil.example")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     let plain = reqwest::get(node.url("/v1/ws")).await.unwrap();

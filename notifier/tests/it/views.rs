@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use schemas::datum::Datum;
 use schemas::flights::{Airport, Recent};
+use schemas::frame;
 use schemas::key::EventKey;
 use schemas::partition::partition_of;
 use schemas::receipt::Receipt;
-use schemas::frame;
 use serde_json::{Value, json};
 use state::records::{EventStatus, HEAD_SORT, Head, State};
 use state::{Frame, Mark, RowKey, RowWrite, Shard, StateStore, StatusKey, StatusWrite};
