@@ -1,5 +1,7 @@
 //! Data in, data out: no Kafka, no store. Commands and results are written as their JSON.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics, in its helpers too")]
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
