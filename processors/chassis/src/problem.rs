@@ -120,6 +120,11 @@ pub fn router() -> Router {
     Router::new().route("/problems/{name}", get(explain))
 }
 
+/// The answer to a path that no room has; for the router's fallback.
+pub async fn not_found() -> Response {
+    Problem::new(Name::NotFound, "nothing lives at this path; /openapi.json lists all routes").into_response()
+}
+
 async fn explain(Path(name): Path<String>) -> Response {
     let Some(known) = Name::parse(&name) else {
         return Problem::new(Name::NotFound, "no problem type has this name").into_response();

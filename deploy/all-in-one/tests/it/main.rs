@@ -1,4 +1,8 @@
 //! Tests of the house itself: what may depend on what, and what a file of this project may look like.
 
 mod arrows;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod start;
 mod tidy;

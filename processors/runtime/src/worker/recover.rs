@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
@@ -24,12 +25,23 @@ const WATERMARKS: Duration = Duration::from_secs(10);
 /// Between two looks at the stable end while the barrier holds.
 const BARRIER_POLL: Duration = Duration::from_millis(20);
 
+/// Errors of these clients come back from their calls; ends of partitions are no errors.
+struct ReaderContext;
+
+impl ClientContext for ReaderContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "log reader");
+    }
+}
+
+impl ConsumerContext for ReaderContext {}
+
 /// Clients that recovery needs; they live as long as the worker.
 pub(crate) struct Recovery {
     /// read_committed, no group: reads logs to their end.
-    reader: BaseConsumer,
+    reader: BaseConsumer<ReaderContext>,
     /// read_uncommitted: the true end of a log (F11).
-    barrier: BaseConsumer,
+    barrier: BaseConsumer<ReaderContext>,
     log_topic: String,
     deadline: Duration,
 }
@@ -46,8 +58,9 @@ struct Plan {
 
 impl Recovery {
     pub(crate) fn new(kafka: &chassis::kafka::Settings, log_topic: String, deadline: Duration) -> Result<Self, Failure> {
-        let create =
-            |config: rdkafka::ClientConfig| config.create().map_err(|error: KafkaError| Failure::Restart(error.to_string()));
+        let create = |config: rdkafka::ClientConfig| {
+            config.create_with_context(ReaderContext).map_err(|error: KafkaError| Failure::Restart(error.to_string()))
+        };
         Ok(Self { reader: create(kafka.log_reader())?, barrier: create(kafka.barrier())?, log_topic, deadline })
     }
 
@@ -92,11 +105,7 @@ impl Recovery {
 
     /// Waits until everything below the log's end is decided (I1). Returns the log's first offset.
     fn pass_barrier(&self, shard: &Shard, mark: Option<&Mark>) -> Result<Result<i64, Halt>, Failure> {
-        let ends = |consumer: &BaseConsumer| {
-            consumer
-                .fetch_watermarks(&self.log_topic, shard.number, WATERMARKS)
-                .map_err(|error| Failure::Restart(format!("the ends of {}/{}: {error}", self.log_topic, shard.number)))
-        };
+        let ends = |consumer: &BaseConsumer<ReaderContext>| self.ends(consumer, shard.number);
         let (start, end) = ends(&self.barrier)?;
         let applied = mark.map_or(0, |mark| mark.applied);
         if end < applied {
@@ -112,6 +121,23 @@ impl Recovery {
                 return Ok(Err(Halt::HangingTransaction { stable, end }));
             }
             std::thread::park_timeout(BARRIER_POLL);
+        }
+    }
+
+    /// First offset and end of a log, as `consumer` sees them. A partition without leader is asked again.
+    fn ends(&self, consumer: &BaseConsumer<ReaderContext>, partition: i32) -> Result<(i64, i64), Failure> {
+        let begun = Instant::now();
+        loop {
+            match consumer.fetch_watermarks(&self.log_topic, partition, WATERMARKS) {
+                Ok(ends) => return Ok(ends),
+                Err(error) if begun.elapsed() > self.deadline => {
+                    return Err(Failure::Restart(format!("the ends of {}/{partition}: {error}", self.log_topic)));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, partition, "the ends of the log are not known yet");
+                    std::thread::park_timeout(BARRIER_POLL);
+                }
+            }
         }
     }
 

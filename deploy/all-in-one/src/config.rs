@@ -1,0 +1,89 @@
+//! Settings of `forebay`; units and defaults stand in `default.toml`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The commented defaults.
+pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
+
+/// Everything `forebay` can be told.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Config {
+    /// Producers, subscribers, console.
+    pub(crate) public: Address,
+    /// Health and metrics.
+    pub(crate) admin: Address,
+    /// State and key files.
+    pub(crate) data: Data,
+    /// Kafka, registry, CQL node.
+    pub(crate) engines: Engines,
+    /// Topic names.
+    pub(crate) topics: Topics,
+    /// Where state goes.
+    pub(crate) store: Store,
+    /// The workers.
+    pub(crate) worker: Worker,
+    /// The sample feed.
+    pub(crate) sample: Sample,
+    /// Logs and traces.
+    pub(crate) telemetry: chassis::telemetry::Config,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Address {
+    /// Address and port.
+    pub(crate) address: SocketAddr,
+}
+
+/// State and key files.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Data {
+    /// Folder.
+    pub(crate) dir: PathBuf,
+}
+
+/// Kafka, registry, CQL node: addresses, or empty to start them here.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Engines {
+    /// Folder of jars and data of engines started here.
+    pub(crate) dir: PathBuf,
+    /// `host:port`.
+    pub(crate) kafka: String,
+    /// Base address.
+    pub(crate) registry: String,
+    /// `host:port`.
+    pub(crate) cql: String,
+}
+
+/// Topic names.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Topics {
+    /// Put before every topic name.
+    pub(crate) prefix: String,
+}
+
+/// Where state goes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Store {
+    /// `embedded`, `cql` or `memory`.
+    pub(crate) kind: state::config::Kind,
+}
+
+/// The workers.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Worker {
+    /// Between two commits under load, ms.
+    pub(crate) batch_ms: u64,
+    /// Dedupe window, s.
+    pub(crate) dedupe_window_s: u64,
+}
+
+/// The sample feed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Sample {
+    /// 0 = none.
+    pub(crate) events_per_second: u32,
+}

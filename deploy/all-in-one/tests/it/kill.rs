@@ -1,0 +1,45 @@
+//! Real flights over HTTP while processes are killed: nothing lost, nothing double, on every store.
+
+mod expected;
+mod machines;
+mod outcome;
+mod poster;
+
+use std::time::Duration;
+
+use self::expected::Expected;
+use self::machines::{AllInOne, Machine, Separate};
+
+/// Kills per run.
+const KILLS: u32 = 5;
+
+/// Posts the whole sample while `machine`'s processor is killed and started again, then compares log, results and
+/// views with an independent count over the file.
+async fn survives(mut machine: impl Machine) {
+    let flights = expected::sample();
+    let expected = Expected::of(&flights);
+    machine.start().await;
+    let posting = poster::post_all(machine.api(), flights);
+    let killing = async {
+        for round in 0..KILLS {
+            tokio::time::sleep(Duration::from_millis(900 + 350 * u64::from(round))).await;
+            machine.kill_and_restart().await;
+        }
+    };
+    let (posted, ()) = tokio::join!(posting, killing);
+    assert_eq!(posted.accepted + posted.duplicates, expected.flights(), "every event is answered as in the log");
+    let results = outcome::results(&machine.kafka(), &machine.results_topic(), &expected).await;
+    results.check(&expected);
+    outcome::check_views(&machine.reads(), &expected).await;
+    machine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flights_survive_kills_of_the_whole_process_on_the_embedded_store() {
+    survives(AllInOne::new("kill-embedded").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flights_survive_kills_of_the_processor_on_the_cql_store() {
+    survives(Separate::new("kill-cql").await).await;
+}

@@ -1,0 +1,234 @@
+//! The two ways a deployment is put together, as child processes that can be killed.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, Command};
+
+/// How long a process may take until it is ready.
+const READY: Duration = Duration::from_secs(60);
+
+/// A deployment under test.
+pub(crate) trait Machine {
+    async fn start(&mut self);
+    /// Base URL of the write side.
+    fn api(&self) -> String;
+    /// Base URL of the read side.
+    fn reads(&self) -> String;
+    /// Kafka's address.
+    fn kafka(&self) -> String;
+    fn results_topic(&self) -> String;
+    /// SIGKILL to whatever processes events, and a new start at once.
+    async fn kill_and_restart(&mut self);
+    async fn stop(&mut self);
+}
+
+/// A child process with the addresses it was told.
+struct Process {
+    binary: PathBuf,
+    arguments: Vec<String>,
+    admin: String,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    fn new(binary: PathBuf, folder: &Path, admin: &str, arguments: &[(&str, &str)]) -> Self {
+        let log = folder.join(binary.file_name().unwrap()).with_extension("log");
+        let arguments = arguments.iter().flat_map(|(flag, value)| [(*flag).to_owned(), (*value).to_owned()]);
+        Self { binary, arguments: arguments.filter(|text| !text.is_empty()).collect(), admin: admin.to_owned(), log, child: None }
+    }
+
+    async fn start(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(&self.log).unwrap();
+        let mut command = Command::new(&self.binary);
+        command.args(&self.arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.binary.display())));
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let url = format!("http://{}/health/ready", self.admin);
+        let begun = Instant::now();
+        loop {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{} ended: {}", self.binary.display(), self.told());
+            if reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(begun.elapsed() < READY, "{} is not ready: {}", self.binary.display(), self.told());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn told(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    async fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().await.unwrap();
+    }
+}
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// Folder for state and logs of one deployment, below the target folder.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Everything in one process, embedded store.
+pub(crate) struct AllInOne {
+    process: Process,
+    public: String,
+    kafka: String,
+    prefix: String,
+}
+
+impl AllInOne {
+    pub(crate) async fn new(name: &str) -> Self {
+        let engines = testkit::engines().await;
+        let prefix = format!("{}.", testkit::unique(name));
+        let folder = folder(&prefix);
+        let (public, admin) = (free_address(), free_address());
+        let process = Process::new(
+            env!("CARGO_BIN_EXE_forebay").into(),
+            &folder,
+            &admin,
+            &[
+                ("--kafka", &engines.kafka),
+                ("--registry", &engines.registry),
+                ("--public", &public),
+                ("--admin", &admin),
+                ("--data", folder.to_str().unwrap()),
+                ("--sample", "0"),
+                ("--set", &format!("topics.prefix={prefix}")),
+            ],
+        );
+        Self { process, public, kafka: engines.kafka.clone(), prefix }
+    }
+}
+
+impl Machine for AllInOne {
+    async fn start(&mut self) {
+        self.process.start().await;
+    }
+
+    fn api(&self) -> String {
+        format!("http://{}", self.public)
+    }
+
+    fn reads(&self) -> String {
+        self.api()
+    }
+
+    fn kafka(&self) -> String {
+        self.kafka.clone()
+    }
+
+    fn results_topic(&self) -> String {
+        format!("{}flights.results", self.prefix)
+    }
+
+    async fn kill_and_restart(&mut self) {
+        self.process.kill().await;
+        self.process.start().await;
+    }
+
+    async fn stop(&mut self) {
+        self.process.kill().await;
+    }
+}
+
+/// `forebay-ingest`, `forebay-processor` and `forebay-notifier` on the CQL store.
+pub(crate) struct Separate {
+    ingest: Process,
+    processor: Process,
+    notifier: Process,
+    public: String,
+    reads: String,
+    kafka: String,
+    prefix: String,
+}
+
+impl Separate {
+    pub(crate) async fn new(name: &str) -> Self {
+        let engines = testkit::engines().await;
+        let cql = engines.cql.clone().expect("tests have a CQL node");
+        let unique = testkit::unique(name);
+        let prefix = format!("{unique}.");
+        let folder = folder(&prefix);
+        let keyspace = format!("store.cql.keyspace={}", unique.replace('-', "_"));
+        let nodes = format!("store.cql.nodes={cql}");
+        let registry = format!("registry.url={}", engines.registry);
+        let kafka = format!("kafka.bootstrap={}", engines.kafka);
+        let (public, reads) = (free_address(), free_address());
+        let process = |name: &str, more: &[String]| {
+            let admin = free_address();
+            let mut settings =
+                vec![kafka.clone(), registry.clone(), nodes.clone(), keyspace.clone(), "store.kind=cql".to_owned()];
+            settings.push(format!("admin.address={admin}"));
+            settings.extend_from_slice(more);
+            let arguments: Vec<_> = settings.iter().map(|setting| ("--set", setting.as_str())).collect();
+            Process::new(binary(name), &folder, &admin, &arguments)
+        };
+        let data = |room: &str| format!("data.dir={}", folder.join(room).display());
+        let topics = format!("topics.prefix={prefix}");
+        // both sides tag and open receipts with the same key
+        let processor = process("forebay-processor", &[topics.clone(), "topics.create=true".into(), "worker.slot=killed".into()]);
+        let ingest = process("forebay-ingest", &[topics.clone(), data("edge"), format!("http.address={public}")]);
+        let notifier = process("forebay-notifier", &[topics, data("edge"), format!("http.address={reads}")]);
+        Self { ingest, processor, notifier, public, reads, kafka: engines.kafka.clone(), prefix }
+    }
+}
+
+impl Machine for Separate {
+    async fn start(&mut self) {
+        self.processor.start().await;
+        self.ingest.start().await;
+        self.notifier.start().await;
+    }
+
+    fn api(&self) -> String {
+        format!("http://{}", self.public)
+    }
+
+    fn reads(&self) -> String {
+        format!("http://{}", self.reads)
+    }
+
+    fn kafka(&self) -> String {
+        self.kafka.clone()
+    }
+
+    fn results_topic(&self) -> String {
+        format!("{}flights.results", self.prefix)
+    }
+
+    async fn kill_and_restart(&mut self) {
+        self.processor.kill().await;
+        self.processor.start().await;
+    }
+
+    async fn stop(&mut self) {
+        for process in [&mut self.ingest, &mut self.processor, &mut self.notifier] {
+            process.kill().await;
+        }
+    }
+}
+
+/// A binary of another room, which `cargo test --workspace` builds beside ours.
+fn binary(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_forebay")).with_file_name(name);
+    assert!(path.is_file(), "{} is missing: run `cargo test --workspace`, or `cargo build --workspace` first", path.display());
+    path
+}

@@ -1,0 +1,62 @@
+//! A client that keeps sending until every event is in the log, as the API's contract allows: same id, again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::expected::Flight;
+
+const BATCH: usize = 100;
+
+/// What the edge answered, counted once per event.
+#[derive(Debug, Default)]
+pub(crate) struct Posted {
+    pub(crate) accepted: usize,
+    pub(crate) duplicates: usize,
+    /// Requests that broke off or were refused, and were sent again.
+    pub(crate) again: usize,
+}
+
+/// Posts every flight in order until each was answered `accepted` or `duplicate`.
+pub(crate) async fn post_all(api: String, flights: Vec<Flight>) -> Posted {
+    let client = reqwest::Client::new();
+    let url = format!("{api}/v1/streams/flights/events");
+    let mut posted = Posted::default();
+    for batch in flights.chunks(BATCH) {
+        let mut open: BTreeMap<&str, &Value> = batch.iter().map(|flight| (flight.id.as_str(), &flight.body)).collect();
+        let mut tries = 0;
+        while !open.is_empty() {
+            // the file's order, whatever is left of it
+            let body: Vec<_> =
+                batch.iter().filter(|flight| open.contains_key(flight.id.as_str())).map(|flight| &flight.body).collect();
+            match send(&client, &url, &body).await {
+                Some(answer) => settle(&answer, &mut open, &mut posted),
+                None => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            if !open.is_empty() {
+                posted.again += 1;
+                tries += 1;
+                assert!(tries < 600, "a batch was not taken within a minute");
+            }
+        }
+    }
+    posted
+}
+
+async fn send(client: &reqwest::Client, url: &str, body: &[&Value]) -> Option<Value> {
+    let answer = client.post(url).json(body).timeout(Duration::from_secs(20)).send().await.ok()?;
+    answer.json().await.ok()
+}
+
+fn settle(answer: &Value, open: &mut BTreeMap<&str, &Value>, posted: &mut Posted) {
+    for event in answer["events"].as_array().into_iter().flatten() {
+        let id = event["id"].as_str().unwrap_or_default();
+        match event["verdict"].as_str().unwrap_or_default() {
+            "accepted" => posted.accepted += usize::from(open.remove(id).is_some()),
+            "duplicate" => posted.duplicates += usize::from(open.remove(id).is_some()),
+            "retry" | "unknown" => {}
+            verdict => panic!("a real flight was answered {verdict}: {event}"),
+        }
+    }
+}
