@@ -42,15 +42,15 @@ pub(crate) async fn embedded() -> Fixture {
 pub(crate) async fn cql() -> Fixture {
     let connect = || async {
         sweep().await;
-        Cql::connect(&cql_options("suite")).await.unwrap()
+        Cql::connect(&cql_options("suite").await).await.unwrap()
     };
     Fixture { store: Arc::new(CQL.get_or_init(connect).await.clone()), _folder: None }
 }
 
 /// Options for a keyspace of this run.
-pub(crate) fn cql_options(name: &str) -> CqlOptions {
+pub(crate) async fn cql_options(name: &str) -> CqlOptions {
     CqlOptions {
-        nodes: vec![cql_address()],
+        nodes: vec![cql_address().await],
         keyspace: name.to_owned(),
         prefix: format!("fbt_{}_{}_", now().as_secs(), std::process::id()),
         replication: 1,
@@ -59,8 +59,12 @@ pub(crate) fn cql_options(name: &str) -> CqlOptions {
     }
 }
 
-pub(crate) fn cql_address() -> String {
-    std::env::var("FOREBAY_TEST_CQL").unwrap_or_else(|_| "127.0.0.1:19042".to_owned())
+/// The node named by the environment, else one that is started for the run.
+pub(crate) async fn cql_address() -> String {
+    match std::env::var("FOREBAY_TEST_CQL") {
+        Ok(address) if !address.is_empty() => address,
+        _ => testkit::engines().await.cql.clone().unwrap(),
+    }
 }
 
 /// A name no other test uses.
@@ -76,7 +80,7 @@ pub(crate) fn now() -> Duration {
 
 /// Drops what earlier runs left behind.
 async fn sweep() {
-    let session = SessionBuilder::new().known_node(cql_address()).build().await.unwrap();
+    let session = SessionBuilder::new().known_node(cql_address().await).build().await.unwrap();
     let answer = session.query_unpaged("SELECT keyspace_name FROM system_schema.keyspaces", ()).await.unwrap();
     for name in answer.into_rows_result().unwrap().rows::<(String,)>().unwrap() {
         let (name,) = name.unwrap();
