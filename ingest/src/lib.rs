@@ -7,7 +7,7 @@
 mod admission;
 mod answer;
 mod arena;
-mod config;
+pub mod config;
 mod dedupe;
 mod edge;
 mod encode;
@@ -31,7 +31,7 @@ mod wait;
 mod window;
 mod write;
 
-pub use config::{Config, DEFAULTS, Error as ConfigError, Options};
+pub use config::{Config, DEFAULTS, Options};
 pub use needs::{Error as NeedsError, Needs};
 pub use service::{Error, Service};
 pub use stream::Error as StreamError;

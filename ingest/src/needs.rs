@@ -9,8 +9,9 @@ use schemas::catalog::{self, Catalog};
 use schemas::names::Topics;
 use schemas::registry::{self, Registry, SchemaIds};
 use state::StateReader;
+use state::cql::Cql;
 
-use crate::config::{Config, Options};
+use crate::config::{Config, Options, StoreKind};
 
 /// Why a process cannot give the room what it needs. Every text says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum Error {
     /// The schema registry does not answer, or does not have what the catalog says.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// The store cannot be reached, or is not set up.
+    #[error(transparent)]
+    Store(#[from] state::Error),
     /// The access rules cannot be used.
     #[error(transparent)]
     Access(#[from] auth::Error),
@@ -45,21 +49,24 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Everything from the settings of a process that runs this room alone. It has no state store, so it never waits for
-    /// outcomes.
+    /// Everything from the settings of a process that runs this room alone.
     ///
     /// # Errors
     /// [`Error`]; start must be refused then.
     pub async fn alone(config: &Config, lifecycle: &Lifecycle) -> Result<Self, Error> {
         let catalog = Catalog::embedded()?;
         let registry = Registry::new(&config.registry.url, Some(config.data_dir.join("schemas")))?;
+        let reader = match config.store.kind {
+            StoreKind::None => None,
+            StoreKind::Cql => Some(StateReader::new(Arc::new(Cql::connect(&config.store.cql).await?))),
+        };
         let topics = Topics::new(&config.kafka.topic_prefix);
         Ok(Self {
             options: config.options(),
             ids: registry.resolve(&topics, &catalog, config.registry.register).await?,
             catalog,
             kafka: kafka::Settings::new(&config.kafka.bootstrap, &config.kafka.client_id),
-            reader: None,
+            reader,
             access: Access::new(config.access.mode, config.http.addr, &config.access.origins)?,
             lifecycle: lifecycle.clone(),
         })

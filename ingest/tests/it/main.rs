@@ -5,6 +5,7 @@ mod bad_input;
 mod batch;
 mod broker;
 mod catalog;
+mod embedded;
 mod http;
 mod identity;
 mod limits;

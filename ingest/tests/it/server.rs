@@ -56,9 +56,14 @@ pub(crate) fn options() -> Options {
 
 /// What a service needs, with topics made and schemas registered under a prefix of its own.
 pub(crate) async fn needs(change: impl FnOnce(&mut Options)) -> (Needs, Server) {
+    needs_for(catalog(), change).await
+}
+
+/// The same for other streams than the tests' own.
+pub(crate) async fn needs_for(catalog: Arc<Catalog>, change: impl FnOnce(&mut Options)) -> (Needs, Server) {
     let engines = testkit::engines().await;
     let topics = Topics::new(&format!("{}.", testkit::unique("ingest")));
-    let (catalog, kafka) = (catalog(), Settings::new(&engines.kafka, "ingest-test"));
+    let kafka = Settings::new(&engines.kafka, "ingest-test");
     topics::ensure(&kafka, &specs(&catalog, &topics), 1).await.unwrap();
     let ids = Registry::new(&engines.registry, None).unwrap().resolve(&topics, &catalog, true).await.unwrap();
     let data = tempfile::tempdir().unwrap();
