@@ -12,12 +12,15 @@ use serde::Deserialize;
 use crate::constraints::Constraints;
 use crate::plan::Plan;
 
+pub use settings::{Durability, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Tracking, UnknownFields};
+
 mod avro;
 mod checks;
 mod file;
 mod kinds;
 mod load;
 mod route;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -141,17 +144,6 @@ impl Stream {
     }
 }
 
-/// How much record headers say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HeaderStyle {
-    /// All attributes of the CloudEvents Kafka binding.
-    #[default]
-    CloudEvents,
-    /// Only what cannot be derived.
-    Compact,
-}
-
 /// How long topics keep records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -241,77 +233,6 @@ pub enum SubjectSource {
     Attribute,
 }
 
-/// Whether a request must say how a retry is recognised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IdempotencyKey {
-    /// A fresh id is made when there is none.
-    #[default]
-    Optional,
-    /// The header, or an explicit id on every event.
-    Required,
-}
-
-/// What happens to fields the schema does not have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnknownFields {
-    /// The event is invalid.
-    #[default]
-    Reject,
-    /// They are dropped and counted.
-    Ignore,
-}
-
-/// What a retry does to later events of its subject.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ordering {
-    /// They wait behind it.
-    #[default]
-    Strict,
-    /// They pass.
-    Relaxed,
-}
-
-/// Which events leave a status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tracking {
-    /// All.
-    #[default]
-    All,
-    /// Failures, retries and rejections.
-    Failures,
-    /// None.
-    None,
-}
-
-/// Where the edge may keep an event while the log is away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Durability {
-    /// Only the log counts.
-    #[default]
-    Log,
-    /// On the edge's disk, when the caller agrees.
-    LocalAllowed,
-    /// On the edge's disk.
-    LocalAlways,
-}
-
-/// Bounds of a route, where they differ from the edge's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Decoded body, bytes.
-    pub body: Option<u64>,
-    /// Encoded datum, bytes.
-    pub event: Option<u64>,
-    /// Events per request.
-    pub batch: Option<u64>,
-}
-
 /// A type of result.
 #[derive(Clone, Debug)]
 pub struct ResultType {
@@ -369,17 +290,6 @@ pub struct Follow {
     /// Where a newly followed stream starts.
     #[serde(default)]
     pub start: FollowStart,
-}
-
-/// Where a newly followed stream starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FollowStart {
-    /// With the oldest result kept.
-    #[default]
-    Earliest,
-    /// With the next one.
-    Latest,
 }
 
 /// A kind of resource: its events, results and routes follow from its record.

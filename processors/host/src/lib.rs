@@ -10,7 +10,7 @@ use runtime::Logic;
 /// Every processor there is, one line each.
 #[must_use]
 pub fn processors() -> Vec<Arc<dyn Logic>> {
-    vec![runtime::logic::of(flights::Flights)]
+    vec![runtime::logic::of(flights::Flights), runtime::logic::of(entities::Entities)]
 }
 
 /// The processors of these names; none named = all.

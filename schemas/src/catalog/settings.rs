@@ -1,0 +1,96 @@
+//! Settings of streams and event types that are one of a few.
+
+use serde::Deserialize;
+
+/// How much record headers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeaderStyle {
+    /// All attributes of the CloudEvents Kafka binding.
+    #[default]
+    CloudEvents,
+    /// Only what cannot be derived.
+    Compact,
+}
+
+/// Whether a request must say how a retry is recognised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdempotencyKey {
+    /// A fresh id is made when there is none.
+    #[default]
+    Optional,
+    /// The header, or an explicit id on every event.
+    Required,
+}
+
+/// What happens to fields the schema does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownFields {
+    /// The event is invalid.
+    #[default]
+    Reject,
+    /// They are dropped and counted.
+    Ignore,
+}
+
+/// What a retry does to later events of its subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ordering {
+    /// They wait behind it.
+    #[default]
+    Strict,
+    /// They pass.
+    Relaxed,
+}
+
+/// Which events leave a status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tracking {
+    /// All.
+    #[default]
+    All,
+    /// Failures, retries and rejections.
+    Failures,
+    /// None.
+    None,
+}
+
+/// Where the edge may keep an event while the log is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Only the log counts.
+    #[default]
+    Log,
+    /// On the edge's disk, when the caller agrees.
+    LocalAllowed,
+    /// On the edge's disk.
+    LocalAlways,
+}
+
+/// Bounds of a route, where they differ from the edge's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Decoded body, bytes.
+    pub body: Option<u64>,
+    /// Encoded datum, bytes.
+    pub event: Option<u64>,
+    /// Events per request.
+    pub batch: Option<u64>,
+}
+
+/// Where a newly followed stream starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FollowStart {
+    /// With the oldest result kept.
+    #[default]
+    Earliest,
+    /// With the next one.
+    Latest,
+}
