@@ -1,5 +1,5 @@
-//! Names of channels, patterns over them, and the two questions asked of a pattern: does it match this channel, and
-//! does it cover that pattern. Used by the protocol, the hub's interest index and the access check.
+//! Names of channels and patterns over them. Used by the protocol and the hub's interest index; whether a capability covers a
+//! pattern is `chassis::auth`'s question.
 
 use std::fmt;
 use std::sync::Arc;
@@ -121,26 +121,6 @@ impl Pattern {
             }
         }
         parts.next().is_none()
-    }
-
-    /// Whether every channel of `other` is one of its own: decided on the patterns, never by listing channels.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        let mut theirs = other.segments.iter();
-        for (index, own) in self.segments.iter().enumerate() {
-            match (own, theirs.as_slice().first()) {
-                (Segment::Rest, _) => return true,
-                // every channel has a stream and a subject: a rest that begins there stands for one segment at least
-                (Segment::One, Some(Segment::Rest)) if index < SEGMENTS_MIN => continue,
-                // theirs can also end here, or go on for longer than we can
-                (Segment::One | Segment::Literal(_), None | Some(Segment::Rest)) => return false,
-                (Segment::One, Some(_)) => {}
-                (Segment::Literal(a), Some(Segment::Literal(b))) if a == b => {}
-                (Segment::Literal(_), Some(_)) => return false,
-            }
-            theirs.next();
-        }
-        theirs.next().is_none()
     }
 
     /// Whether it can match a channel of `stream`.

@@ -23,7 +23,7 @@ pub struct Config {
     /// The schema registry.
     pub registry: Registry,
     /// The store that views and lifecycles are read from.
-    pub store: Store,
+    pub store: state::Config,
     /// Logs and traces.
     pub telemetry: chassis::telemetry::Config,
     /// Who may do what.
@@ -92,17 +92,6 @@ pub struct Kafka {
 pub struct Registry {
     /// Base address.
     pub url: String,
-}
-
-/// How to reach the state store.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Store {
-    /// `none` or `cql`.
-    pub kind: String,
-    /// CQL nodes, separated by commas.
-    pub nodes: String,
-    /// CQL keyspace.
-    pub keyspace: String,
 }
 
 /// Who may do what.

@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::new();
     let bound = listener::bind(&listener::Options::new("public", config.http.addr, "--set http.addr=…")).await?;
     let admin = admin::serve(config.admin.addr, "--set admin.addr=…", &lifecycle).await?;
-    let parts = Parts::alone(&config, bound.local_addr(), &lifecycle)?;
+    let parts = Parts::alone(&config, bound.local_addr(), &lifecycle).await?;
     tracing::info!(http = %bound.local_addr(), %admin, kafka = config.kafka.bootstrap, "forebay-notifier starts");
     let service = Service::build(config.options, parts)?;
     bound.serve(service.router().merge(problem::router()).layer(from_fn(request_id::layer)), &lifecycle);

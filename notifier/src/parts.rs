@@ -9,9 +9,9 @@ use chassis::lifecycle::Lifecycle;
 use schemas::catalog::{self, Catalog};
 use schemas::names::Topics;
 use schemas::registry::{self, Registry};
-use state::{Memory, StateReader, StateStore};
+use state::StateReader;
 
-use crate::config::{Config, Store};
+use crate::config::Config;
 
 /// Why the parts do not come together.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,9 @@ pub enum Error {
     /// The access rules do not fit the listener.
     #[error(transparent)]
     Access(#[from] auth::Error),
-    /// No such kind of store.
-    #[error("store.kind is \"{0}\"; this build knows \"none\"")]
-    Store(String),
+    /// The store cannot be opened.
+    #[error("the state store: {0}")]
+    Store(#[from] state::Error),
 }
 
 /// What the room stands on.
@@ -53,22 +53,15 @@ impl Parts {
     ///
     /// # Errors
     /// A setting that does not fit; the text says which.
-    pub fn alone(config: &Config, address: SocketAddr, lifecycle: &Lifecycle) -> Result<Self, Error> {
+    pub async fn alone(config: &Config, address: SocketAddr, lifecycle: &Lifecycle) -> Result<Self, Error> {
         Ok(Self {
             catalog: Catalog::embedded()?,
             registry: Arc::new(Registry::new(&config.registry.url, Some(config.options.data_dir.join("schemas")))?),
             kafka: Settings::new(&config.kafka.bootstrap, &config.kafka.client_id),
             topics: Topics::new(&config.kafka.topic_prefix),
-            reader: Arc::new(StateReader::new(open(&config.store)?)),
+            reader: Arc::new(StateReader::new(state::open(&config.store).await?)),
             access: Arc::new(Access::new(config.access.mode, address, &config.access.origins)?),
             lifecycle: lifecycle.clone(),
         })
-    }
-}
-
-fn open(store: &Store) -> Result<Arc<dyn StateStore>, Error> {
-    match store.kind.as_str() {
-        "none" => Ok(Arc::new(Memory::default())),
-        other => Err(Error::Store(other.to_owned())),
     }
 }
