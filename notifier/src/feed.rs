@@ -177,6 +177,7 @@ impl Reader {
             TailEvent::Position { partition, offset, at_ms, .. } => {
                 if let Some(ring) = self.ring(partition) {
                     ring.advance(offset, at_ms);
+                    self.stream.meter.position(age_ms(&self.stream));
                 }
             }
             TailEvent::Lost { partition, resumes, reason, .. } => {

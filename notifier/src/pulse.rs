@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::clock::now_ms;
 use crate::guarded::Guarded;
@@ -48,6 +48,7 @@ pub struct Meter {
     results: Counter,
     bad: Counter,
     input: Histogram,
+    age: Gauge,
     /// Results read, by second.
     pub read: Guarded<Window>,
     /// Input's append → result's timestamp, ms.
@@ -63,7 +64,8 @@ impl Meter {
         Self {
             results: counter!(names::RESULTS, "stream" => stream.clone()),
             bad: counter!(names::BAD_RESULTS, "stream" => stream.clone()),
-            input: histogram!(names::INPUT_TO_COMMIT, "stream" => stream),
+            input: histogram!(names::INPUT_TO_COMMIT, "stream" => stream.clone()),
+            age: gauge!(names::FEED_AGE, "stream" => stream),
             read: Guarded::default(),
             input_to_commit: Guarded::default(),
             commit_to_write: Guarded::default(),
@@ -82,6 +84,13 @@ impl Meter {
             let took_ms = (timestamp_ms - caused_at_ms).max(0);
             self.input_to_commit.lock().add(now, took_ms);
             self.input.record(seconds(took_ms));
+        }
+    }
+
+    /// A partition's position moved; the slowest one's is `age_ms` old.
+    pub fn position(&self, age_ms: Option<i64>) {
+        if let Some(age_ms) = age_ms {
+            self.age.set(seconds(age_ms));
         }
     }
 

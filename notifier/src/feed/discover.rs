@@ -11,6 +11,7 @@ use chassis::lifecycle::Stop;
 
 use super::{COMPONENT, DISCOVERY, DISCOVERY_FIRST, Feed};
 use crate::clock::now_ms;
+use crate::metrics::RING_BYTES;
 use crate::ring::Total;
 
 /// How long one question to the broker may take.
@@ -23,7 +24,9 @@ impl Feed {
         let total = self.pulse.ring_total();
         let mut known = HashSet::new();
         let mut first = true;
+        let held = metrics::gauge!(RING_BYTES);
         loop {
+            held.set(u32::try_from(total.bytes()).unwrap_or(u32::MAX));
             let pause = match self.look(&mut known, first, &total).await {
                 Ok(true) if first => {
                     first = false;
