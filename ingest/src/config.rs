@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use chassis::{auth, telemetry};
-use state::cql::CqlOptions;
 
 use crate::quantity::{bytes, duration};
 
@@ -32,8 +31,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// The schema registry.
     pub registry: Registry,
-    /// The store that lifecycles are read from.
-    pub store: Store,
+    /// The store that outcomes are read from.
+    pub store: state::Config,
     /// Logs and traces.
     pub telemetry: telemetry::Config,
     /// Who may do what.
@@ -100,25 +99,6 @@ pub struct Registry {
     pub url: String,
     /// Whether missing schemas are registered at start.
     pub register: bool,
-}
-
-/// The store that lifecycles are read from.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Store {
-    /// Which one.
-    pub kind: StoreKind,
-    /// How to reach it.
-    pub cql: CqlOptions,
-}
-
-/// Kinds of store that a process of its own can read.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum StoreKind {
-    /// None: nobody can wait for outcomes.
-    None,
-    /// ScyllaDB or Cassandra.
-    Cql,
 }
 
 /// Who may do what.

@@ -9,9 +9,8 @@ use schemas::catalog::{self, Catalog};
 use schemas::names::Topics;
 use schemas::registry::{self, Registry, SchemaIds};
 use state::StateReader;
-use state::cql::Cql;
 
-use crate::config::{Config, Options, StoreKind};
+use crate::config::{Config, Options};
 
 /// Why a process cannot give the room what it needs. Every text says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -56,17 +55,13 @@ impl Needs {
     pub async fn alone(config: &Config, lifecycle: &Lifecycle) -> Result<Self, Error> {
         let catalog = Catalog::embedded()?;
         let registry = Registry::new(&config.registry.url, Some(config.data_dir.join("schemas")))?;
-        let reader = match config.store.kind {
-            StoreKind::None => None,
-            StoreKind::Cql => Some(StateReader::new(Arc::new(Cql::connect(&config.store.cql).await?))),
-        };
         let topics = Topics::new(&config.kafka.topic_prefix);
         Ok(Self {
             options: config.options(),
             ids: registry.resolve(&topics, &catalog, config.registry.register).await?,
             catalog,
             kafka: kafka::Settings::new(&config.kafka.bootstrap, &config.kafka.client_id),
-            reader,
+            reader: state::open_reader(&config.store).await?,
             access: Access::new(config.access.mode, config.http.addr, &config.access.origins)?,
             lifecycle: lifecycle.clone(),
         })

@@ -9,7 +9,7 @@ use chassis::lifecycle::Lifecycle;
 use schemas::catalog::{self, Catalog};
 use schemas::names::Topics;
 use schemas::registry::{self, Registry};
-use state::StateReader;
+use state::{Memory, StateReader};
 
 use crate::config::Config;
 
@@ -25,8 +25,8 @@ pub enum Error {
     /// The access rules do not fit the listener.
     #[error(transparent)]
     Access(#[from] auth::Error),
-    /// The store cannot be opened.
-    #[error("the state store: {0}")]
+    /// The state store cannot be opened.
+    #[error(transparent)]
     Store(#[from] state::Error),
 }
 
@@ -54,12 +54,15 @@ impl Parts {
     /// # Errors
     /// A setting that does not fit; the text says which.
     pub async fn alone(config: &Config, address: SocketAddr, lifecycle: &Lifecycle) -> Result<Self, Error> {
+        // without a store every view is empty and no lifecycle is known
+        let nothing = || StateReader::new(Arc::new(Memory::default()));
+        let reader = state::open_reader(&config.store).await?.unwrap_or_else(nothing);
         Ok(Self {
             catalog: Catalog::embedded()?,
             registry: Arc::new(Registry::new(&config.registry.url, Some(config.options.data_dir.join("schemas")))?),
             kafka: Settings::new(&config.kafka.bootstrap, &config.kafka.client_id),
             topics: Topics::new(&config.kafka.topic_prefix),
-            reader: Arc::new(StateReader::new(state::open(&config.store).await?)),
+            reader: Arc::new(reader),
             access: Arc::new(Access::new(config.access.mode, address, &config.access.origins)?),
             lifecycle: lifecycle.clone(),
         })

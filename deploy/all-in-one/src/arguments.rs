@@ -49,7 +49,7 @@ pub(crate) struct Settings {
     pub(crate) config: Option<PathBuf>,
     /// Public address, host:port.
     #[arg(long, global = true)]
-    pub(crate) public: Option<String>,
+    pub(crate) http: Option<String>,
     /// Address of health and metrics.
     #[arg(long, global = true)]
     pub(crate) admin: Option<String>,
@@ -81,12 +81,12 @@ impl Settings {
     #[must_use]
     pub(crate) fn flags(&self) -> Vec<(String, String)> {
         let named = [
-            ("public.address", &self.public),
-            ("admin.address", &self.admin),
+            ("http.addr", &self.http),
+            ("admin.addr", &self.admin),
             ("engines.kafka", &self.kafka),
             ("engines.registry", &self.registry),
             ("engines.cql", &self.cql),
-            ("data.dir", &self.data),
+            ("data_dir", &self.data),
             ("sample.events_per_second", &self.sample),
         ];
         let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));

@@ -12,15 +12,15 @@ pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Config {
     /// Producers, subscribers, console.
-    pub(crate) public: Address,
+    pub(crate) http: Address,
     /// Health and metrics.
     pub(crate) admin: Address,
-    /// State and key files.
-    pub(crate) data: Data,
+    /// Folder of state and key files.
+    pub(crate) data_dir: PathBuf,
     /// Kafka, registry, CQL node.
     pub(crate) engines: Engines,
     /// Topic names.
-    pub(crate) topics: Topics,
+    pub(crate) kafka: Kafka,
     /// Where state goes.
     pub(crate) store: Store,
     /// The workers.
@@ -35,14 +35,7 @@ pub(crate) struct Config {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Address {
     /// Address and port.
-    pub(crate) address: SocketAddr,
-}
-
-/// State and key files.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Data {
-    /// Folder.
-    pub(crate) dir: PathBuf,
+    pub(crate) addr: SocketAddr,
 }
 
 /// Kafka, registry, CQL node: addresses, or empty to start them here.
@@ -60,9 +53,9 @@ pub(crate) struct Engines {
 
 /// Topic names.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Topics {
+pub(crate) struct Kafka {
     /// Put before every topic name.
-    pub(crate) prefix: String,
+    pub(crate) topic_prefix: String,
 }
 
 /// Where state goes.

@@ -1,11 +1,8 @@
 //! `forebay`: everything in one process, and the operator's commands.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
-use chassis::lifecycle::Lifecycle;
-use chassis::{admin, listener};
 use clap::Parser;
 
 mod arguments;
@@ -15,15 +12,13 @@ mod engines;
 mod feed;
 mod rooms;
 mod topics;
+mod up;
 
 use arguments::{Arguments, Command};
 use config::{Config, DEFAULTS};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// What is still running when the process stops gets this long.
-const STOP_BUDGET: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -45,27 +40,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config: Config = chassis::config::load(DEFAULTS, file, &flags)?;
     let _telemetry = chassis::telemetry::init(&config.telemetry)?;
     match arguments.command.clone().unwrap_or(Command::Up) {
-        Command::Up => up(&config).await,
+        Command::Up => up::run(&config).await,
         Command::Topics { action, replication } => topics::run(&config, action, replication).await,
     }
-}
-
-/// Engines, rooms, listener, sample; then until Ctrl-C.
-async fn up(config: &Config) -> Result<ExitCode> {
-    let lifecycle = Lifecycle::new();
-    let public = listener::bind(&listener::Options::new("public", config.public.address, "--public")).await?;
-    let admin = admin::serve(config.admin.address, "--admin", &lifecycle).await?;
-    eprintln!("forebay: starting the engines");
-    let engines = engines::start(config).await?;
-    eprintln!("forebay: starting the rooms");
-    let rooms = rooms::Rooms::build(config, &engines, &lifecycle).await?;
-    let address = public.local_addr();
-    public.serve(rooms.router.clone(), &lifecycle);
-    rooms.warm_up().await?;
-    banner::print(address, admin, config.sample.events_per_second);
-    feed::start(address, config.sample.events_per_second, &lifecycle);
-    let ended = lifecycle.run_until_signal(STOP_BUDGET).await;
-    eprintln!("forebay: {ended}; stopping the engines");
-    engines.stop().await;
-    Ok(ended.exit_code())
 }

@@ -29,18 +29,18 @@ impl Rooms {
     /// Makes topics, registers schemas, opens the store and starts processors, read side and write side.
     pub(crate) async fn build(config: &Config, engines: &Engines, lifecycle: &Lifecycle) -> Result<Self> {
         let catalog = Catalog::embedded()?;
-        let names = Topics::new(&config.topics.prefix);
+        let names = Topics::new(&config.kafka.topic_prefix);
         let kafka = Settings::new(&engines.kafka, "forebay");
         topics::ensure(&kafka, &host::topics::specs(&catalog, &names), 1).await.context("topics")?;
-        let registry = Arc::new(Registry::new(&engines.registry, Some(config.data.dir.join("schemas")))?);
+        let registry = Arc::new(Registry::new(&engines.registry, Some(config.data_dir.join("schemas")))?);
         let ids = registry.resolve(&names, &catalog, true).await.context("schemas")?;
         let store = open_store(config, engines).await.context("store")?;
         let reader = StateReader::new(store.clone());
-        let access = || Access::new(Mode::Open, config.public.address, &[]);
+        let access = || Access::new(Mode::Open, config.http.addr, &[]);
         for logic in host::processors() {
             let parts =
                 Parts { logic, catalog: catalog.clone(), ids: ids.clone(), registry: registry.clone(), store: store.clone() };
-            let mut options = runtime::Options::new(kafka.clone(), &config.topics.prefix, "all-in-one");
+            let mut options = runtime::Options::new(kafka.clone(), &config.kafka.topic_prefix, "all-in-one");
             options.batch_time = Duration::from_millis(config.worker.batch_ms);
             options.limits.dedupe_window = Duration::from_secs(config.worker.dedupe_window_s);
             runtime::start(options, parts, lifecycle).await.context("processors")?;
@@ -54,7 +54,7 @@ impl Rooms {
             access: access()?,
             lifecycle: lifecycle.clone(),
         })?;
-        let options = notifier::config::Options::defaults(config.data.dir.clone())?;
+        let options = notifier::config::Options::defaults(config.data_dir.clone())?;
         let parts = notifier::Parts {
             catalog,
             registry,
@@ -76,7 +76,7 @@ impl Rooms {
 }
 
 async fn open_store(config: &Config, engines: &Engines) -> Result<Arc<dyn StateStore>> {
-    let mut store = state::Config { kind: config.store.kind, path: config.data.dir.join("state"), ..state::Config::default() };
+    let mut store = state::Config { kind: config.store.kind, path: config.data_dir.join("state"), ..state::Config::default() };
     if let Some(cql) = &engines.cql {
         store.cql.nodes = vec![cql.clone()];
     }
@@ -86,7 +86,7 @@ async fn open_store(config: &Config, engines: &Engines) -> Result<Arc<dyn StateS
 /// The edge's own defaults, with what the process decides.
 fn ingest_options(config: &Config) -> Result<ingest::Options> {
     let mut defaults: ingest::Config = toml::from_str(ingest::DEFAULTS)?;
-    defaults.data_dir.clone_from(&config.data.dir);
-    defaults.kafka.topic_prefix.clone_from(&config.topics.prefix);
+    defaults.data_dir.clone_from(&config.data_dir);
+    defaults.kafka.topic_prefix.clone_from(&config.kafka.topic_prefix);
     Ok(defaults.options())
 }

@@ -17,7 +17,7 @@ const DEFAULT_KAFKA: &str = "127.0.0.1:9092";
 pub(crate) async fn run(config: &Config, action: TopicsAction, replication: i16) -> Result<ExitCode> {
     let bootstrap = if config.engines.kafka.is_empty() { DEFAULT_KAFKA } else { &config.engines.kafka };
     let kafka = Settings::new(bootstrap, "forebay-topics");
-    let specs = host::topics::specs(&*Catalog::embedded()?, &Topics::new(&config.topics.prefix));
+    let specs = host::topics::specs(&*Catalog::embedded()?, &Topics::new(&config.kafka.topic_prefix));
     match action {
         TopicsAction::Create => {
             let made = topics::ensure(&kafka, &specs, replication).await?;

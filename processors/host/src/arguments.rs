@@ -45,7 +45,7 @@ impl Arguments {
             ("registry.url", &self.registry),
             ("store.cql.nodes", &self.cql),
             ("worker.slot", &self.slot),
-            ("admin.address", &self.admin),
+            ("admin.addr", &self.admin),
         ];
         let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
         let free =

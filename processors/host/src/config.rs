@@ -11,8 +11,8 @@ pub const DEFAULTS: &str = include_str!("../default.toml");
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// The cluster.
-    pub kafka: chassis::kafka::Settings,
-    /// Topic names and their making.
+    pub kafka: Kafka,
+    /// The making of topics.
     pub topics: Topics,
     /// The schema registry.
     pub registry: Registry,
@@ -26,11 +26,28 @@ pub struct Config {
     pub telemetry: chassis::telemetry::Config,
 }
 
-/// Topic names and their making.
+/// The cluster.
 #[derive(Clone, Debug, Deserialize)]
+pub struct Kafka {
+    /// `host:port`, several separated by commas.
+    pub bootstrap: String,
+    /// Name in the broker's logs.
+    pub client_id: String,
+    /// Put before every topic name, group and transactional id.
+    pub topic_prefix: String,
+}
+
+impl Kafka {
+    /// What clients need to know.
+    #[must_use]
+    pub fn settings(&self) -> chassis::kafka::Settings {
+        chassis::kafka::Settings::new(&self.bootstrap, &self.client_id)
+    }
+}
+
+/// The making of topics.
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Topics {
-    /// Put before every topic name.
-    pub prefix: String,
     /// Make missing topics at start.
     pub create: bool,
     /// Replicas of topics made here.
@@ -65,15 +82,15 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Admin {
     /// Address and port.
-    pub address: std::net::SocketAddr,
+    pub addr: std::net::SocketAddr,
 }
 
 impl Worker {
     /// The engine's options.
     #[must_use]
-    pub fn options(&self, kafka: chassis::kafka::Settings, prefix: &str) -> runtime::Options {
+    pub fn options(&self, kafka: &Kafka) -> runtime::Options {
         let slot = if self.slot.is_empty() { host_name() } else { self.slot.clone() };
-        let mut options = runtime::Options::new(kafka, prefix, &slot);
+        let mut options = runtime::Options::new(kafka.settings(), &kafka.topic_prefix, &slot);
         options.batch_time = Duration::from_millis(self.batch_ms);
         options.recovery_deadline = Duration::from_secs(self.recovery_deadline_s);
         options.limits.batch_inputs = self.batch_inputs;

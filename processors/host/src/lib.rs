@@ -10,7 +10,10 @@ use runtime::Logic;
 /// Every processor there is, one line each.
 #[must_use]
 pub fn processors() -> Vec<Arc<dyn Logic>> {
-    vec![runtime::logic::of(flights::Flights), runtime::logic::of(entities::Entities)]
+    vec![
+        runtime::logic::of(entities::Entities), //
+        runtime::logic::of(flights::Flights),
+    ]
 }
 
 /// The processors of these names; none named = all.

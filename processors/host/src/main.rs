@@ -39,7 +39,7 @@ async fn run(arguments: &arguments::Arguments) -> Result<ExitCode> {
     let _telemetry = chassis::telemetry::init(&config.telemetry)?;
     let logics = host::named(&arguments.names).map_err(anyhow::Error::msg)?;
     let lifecycle = Lifecycle::new();
-    let admin = chassis::admin::serve(config.admin.address, "--admin", &lifecycle).await.context("admin endpoint")?;
+    let admin = chassis::admin::serve(config.admin.addr, "--admin", &lifecycle).await.context("admin endpoint")?;
     assemble::start(&config, logics, &lifecycle).await?;
     tracing::info!(%admin, names = ?arguments.names, "forebay-processor runs");
     let ended = lifecycle.run_until_signal(STOP_BUDGET).await;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::cql::{Cql, CqlOptions};
 use crate::embedded::Embedded;
 use crate::memory::Memory;
+use crate::reader::StateReader;
 use crate::store::{Error, StateStore};
 
 /// The kinds of store.
@@ -20,6 +21,8 @@ pub enum Kind {
     Memory,
     /// ScyllaDB or Cassandra.
     Cql,
+    /// No store at all: nothing is read, nobody waits for outcomes. Not for processors.
+    None,
 }
 
 /// Which store, and its options.
@@ -49,5 +52,17 @@ pub async fn open(config: &Config) -> Result<Arc<dyn StateStore>, Error> {
         Kind::Embedded => Arc::new(Embedded::open(&config.path).await?),
         Kind::Memory => Arc::new(Memory::new()),
         Kind::Cql => Arc::new(Cql::connect(&config.cql).await?),
+        Kind::None => return Err(Error::Refused("store.kind is \"none\": name the store that holds the state".into())),
     })
+}
+
+/// Opens the read-only half of the store that `config` names; `None` for [`Kind::None`].
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_reader(config: &Config) -> Result<Option<StateReader>, Error> {
+    match config.kind {
+        Kind::None => Ok(None),
+        _ => Ok(Some(StateReader::new(open(config).await?))),
+    }
 }

@@ -18,8 +18,8 @@ async fn told(arguments: &[&str]) -> String {
 async fn a_port_in_use_is_named_with_the_flag_that_helps() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let text = told(&["--public", &address, "--kafka", "127.0.0.1:1", "--registry", "http://127.0.0.1:1"]).await;
-    assert!(text.contains("in use") && text.contains("--public"), "{text}");
+    let text = told(&["--http", &address, "--kafka", "127.0.0.1:1", "--registry", "http://127.0.0.1:1"]).await;
+    assert!(text.contains("in use") && text.contains("--http"), "{text}");
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_missing_broker_is_named_with_its_address() {
 async fn a_missing_registry_is_named_with_its_address() {
     let engines = testkit::engines().await;
     let nowhere = "http://127.0.0.1:1/apis/ccompat/v7";
-    let public = ["--public", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let public = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let text = told(&[&public[..], &["--kafka", &engines.kafka, "--registry", nowhere]].concat()).await;
     assert!(text.contains(nowhere) && text.contains("registry"), "{text}");
 }

@@ -107,11 +107,11 @@ impl AllInOne {
             &[
                 ("--kafka", &engines.kafka),
                 ("--registry", &engines.registry),
-                ("--public", &public),
+                ("--http", &public),
                 ("--admin", &admin),
                 ("--data", folder.to_str().unwrap()),
                 ("--sample", "0"),
-                ("--set", &format!("topics.prefix={prefix}")),
+                ("--set", &format!("kafka.topic_prefix={prefix}")),
             ],
         );
         Self { process, public, kafka: engines.kafka.clone(), prefix }
@@ -176,17 +176,17 @@ impl Separate {
             let admin = free_address();
             let mut settings =
                 vec![kafka.clone(), registry.clone(), nodes.clone(), keyspace.clone(), "store.kind=cql".to_owned()];
-            settings.push(format!("admin.address={admin}"));
+            settings.push(format!("admin.addr={admin}"));
             settings.extend_from_slice(more);
             let arguments: Vec<_> = settings.iter().map(|setting| ("--set", setting.as_str())).collect();
             Process::new(binary(name), &folder, &admin, &arguments)
         };
-        let data = |room: &str| format!("data.dir={}", folder.join(room).display());
-        let topics = format!("topics.prefix={prefix}");
+        let data = |room: &str| format!("data_dir={}", folder.join(room).display());
+        let topics = format!("kafka.topic_prefix={prefix}");
         // both sides tag and open receipts with the same key
         let processor = process("forebay-processor", &[topics.clone(), "topics.create=true".into(), "worker.slot=killed".into()]);
-        let ingest = process("forebay-ingest", &[topics.clone(), data("edge"), format!("http.address={public}")]);
-        let notifier = process("forebay-notifier", &[topics, data("edge"), format!("http.address={reads}")]);
+        let ingest = process("forebay-ingest", &[topics.clone(), data("edge"), format!("http.addr={public}")]);
+        let notifier = process("forebay-notifier", &[topics, data("edge"), format!("http.addr={reads}")]);
         Self { ingest, processor, notifier, public, reads, kafka: engines.kafka.clone(), prefix }
     }
 }

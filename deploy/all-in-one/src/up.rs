@@ -1,0 +1,35 @@
+//! `forebay up`: engines, rooms, listener, sample; then until Ctrl-C.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use chassis::lifecycle::Lifecycle;
+use chassis::{admin, listener};
+
+use crate::config::Config;
+use crate::rooms::Rooms;
+use crate::{banner, engines, feed};
+
+/// What is still running when the process stops gets this long.
+const STOP_BUDGET: Duration = Duration::from_secs(20);
+
+/// Engines, rooms, listener, sample; then until Ctrl-C.
+pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
+    let lifecycle = Lifecycle::new();
+    let public = listener::bind(&listener::Options::new("public", config.http.addr, "--http")).await?;
+    let admin = admin::serve(config.admin.addr, "--admin", &lifecycle).await?;
+    eprintln!("forebay: starting the engines");
+    let engines = engines::start(config).await?;
+    eprintln!("forebay: starting the rooms");
+    let rooms = Rooms::build(config, &engines, &lifecycle).await?;
+    let address = public.local_addr();
+    public.serve(rooms.router.clone(), &lifecycle);
+    rooms.warm_up().await?;
+    banner::print(address, admin, config.sample.events_per_second);
+    feed::start(address, config.sample.events_per_second, &lifecycle);
+    let ended = lifecycle.run_until_signal(STOP_BUDGET).await;
+    eprintln!("forebay: {ended}; stopping the engines");
+    engines.stop().await;
+    Ok(ended.exit_code())
+}
