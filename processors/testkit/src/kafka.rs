@@ -52,7 +52,7 @@ impl Kafka {
         let settings = Settings::new(bootstrap, "testkit");
         let mut config = settings.client_config();
         // Not idempotent: the producer id alone would take half a second.
-        config.set("acks", "all").set("linger.ms", "1");
+        config.set("acks", "all").set("linger.ms", "1").set("partitioner", "murmur2_random");
         let producer = config.create().expect("settings of a plain producer");
         Self { settings, producer }
     }
@@ -71,7 +71,7 @@ impl Kafka {
         topics::ensure(&self.settings, &[spec], 1).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Writes one record and returns its partition and offset. Without a partition the key decides (librdkafka's hash).
+    /// Writes one record and returns its partition and offset. Without a partition the key decides, as for a Java client (murmur2).
     ///
     /// # Panics
     /// When it is not acknowledged in time.

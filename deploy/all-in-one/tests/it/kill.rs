@@ -1,14 +1,13 @@
 //! Real flights over HTTP while processes are killed: nothing lost, nothing double, on every store.
 
 mod expected;
-mod machines;
 mod outcome;
 mod poster;
 
 use std::time::Duration;
 
 use self::expected::Expected;
-use self::machines::{AllInOne, Machine, Separate};
+use crate::machines::{AllInOne, Machine, Separate};
 
 /// Kills per run.
 const KILLS: u32 = 5;

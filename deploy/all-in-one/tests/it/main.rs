@@ -4,5 +4,9 @@ mod arrows;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
+mod native;
+#[cfg(test)]
 mod start;
 mod tidy;

@@ -118,6 +118,13 @@ impl AllInOne {
     }
 }
 
+impl AllInOne {
+    /// Prefix of its topics.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
 impl Machine for AllInOne {
     async fn start(&mut self) {
         self.process.start().await;
