@@ -74,7 +74,7 @@ impl Session {
                 self.opened.code = reason;
                 writer::refuse(&mut self.socket, code, reason).await;
             }
-            End::Gone => {}
+            End::Gone => writer::let_go(&mut self.socket).await,
         }
     }
 

@@ -60,8 +60,13 @@ pub(super) async fn farewell(socket: &mut WebSocket, bye: Bye) {
     };
     // a peer that does not read any more does not hear it either
     if let Ok(Ok(())) = timeout(FAREWELL, last).await {
-        let _ = timeout(FAREWELL, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
+        let_go(socket).await;
     }
+}
+
+/// Reads to the end: the answer to the peer's close frame goes out on the way.
+pub(super) async fn let_go(socket: &mut WebSocket) {
+    let _ = timeout(FAREWELL, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
 }
 
 /// Closes for a reason of the protocol itself, without a last message.

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::node::{Node, PATIENCE};
@@ -37,6 +39,12 @@ impl Socket {
 
     pub(crate) async fn say(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Begins the closing handshake.
+    pub(crate) async fn leave(&mut self) {
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        self.stream.send(Message::Close(Some(frame))).await.unwrap();
     }
 
     pub(crate) async fn say_binary(&mut self, bytes: &[u8]) {

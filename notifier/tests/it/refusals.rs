@@ -113,6 +113,14 @@ async fn ten_bad_messages_a_binary_one_and_a_huge_one_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_gets_its_close_answered() {
+    let node = Node::start(|_| {}).await;
+    let mut socket = Socket::greet(&node).await;
+    socket.leave().await;
+    assert_eq!(socket.last_words().await.1, Some(1000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_cannot_be_used_is_a_gap_and_never_silently_live() {
     let node = Node::start(|_| {}).await;
     let mut socket = Socket::greet(&node).await;
