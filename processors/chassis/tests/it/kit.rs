@@ -1,5 +1,6 @@
 //! What these tests share.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use chassis::kafka::Settings;
@@ -9,8 +10,14 @@ use chassis::lifecycle::Lifecycle;
 /// Nothing here takes longer on a loaded machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// The broker of this test run, started on first use. On a thread of its own, so that every test may ask.
 pub(crate) fn settings() -> Settings {
-    let bootstrap = std::env::var("FOREBAY_TEST_KAFKA").unwrap_or_else(|_| "127.0.0.1:19092".to_owned());
+    static BOOTSTRAP: OnceLock<String> = OnceLock::new();
+    let start = || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async { testkit::kafka_only().await.settings().bootstrap.clone() })
+    };
+    let bootstrap = BOOTSTRAP.get_or_init(|| std::thread::spawn(start).join().unwrap());
     Settings::new(bootstrap, "chassis-test")
 }
 
