@@ -1,14 +1,12 @@
 //! Files of the catalog and how they get into the crate.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A found file.
 pub(crate) struct Found {
     /// Path below its root, with `/`.
     pub(crate) path: String,
-    /// Whole path.
-    pub(crate) whole: PathBuf,
     /// Content.
     pub(crate) text: String,
 }
@@ -27,7 +25,7 @@ pub(crate) fn find(root: &Path, ending: &str) -> Result<Vec<Found>, String> {
                 let below = whole.strip_prefix(root).map_err(|error| error.to_string())?;
                 let path = below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
                 let text = fs::read_to_string(&whole).map_err(|error| format!("{}: {error}", whole.display()))?;
-                found.push(Found { path, whole, text });
+                found.push(Found { path, text });
             }
         }
     }
@@ -40,7 +38,7 @@ pub(crate) fn embed(name: &str, files: &[Found], stem: bool) -> String {
     let mut out = format!("/// Embedded files.\nstatic {name}: &[(&str, &str)] = &[\n");
     for file in files {
         let path = if stem { file.path.rsplit_once('.').map_or(&*file.path, |(stem, _)| stem) } else { &file.path };
-        out += &format!("    ({path:?}, include_str!({:?})),\n", file.whole);
+        out += &format!("    ({path:?}, {:?}),\n", file.text);
     }
     out + "];\n"
 }

@@ -168,16 +168,19 @@ fn client_port(ports: &[u16]) -> u16 {
     ports.first().copied().unwrap_or_default()
 }
 
-/// The wanted ports where they are free. Tests take any free port instead of a taken one, as nobody has to know it.
+/// How many ports above a taken one tests try. All stay below the range from which the kernel serves outgoing
+/// connections: one of those could take a port between this check and the engine's own bind.
+const TRIED_PORTS: u16 = 500;
+
+/// The wanted ports where they are free. Tests take the next free one instead of a taken one, as nobody has to know it.
 fn free_ports(owner: Owner, kind: Kind, wanted: &[Port]) -> Result<Vec<u16>, Error> {
     // All stay bound until all are chosen: no port is chosen twice.
     let mut bound = Vec::new();
     for port in wanted {
-        let mut listener = TcpListener::bind(("127.0.0.1", port.number));
-        if owner == Owner::Tests && listener.is_err() {
-            listener = TcpListener::bind(("127.0.0.1", 0));
-        }
-        bound.push(listener.map_err(|_| Error::PortInUse {
+        let more = if owner == Owner::Tests { TRIED_PORTS } else { 0 };
+        let tried = port.number..=port.number.saturating_add(more);
+        let listener = tried.into_iter().find_map(|number| TcpListener::bind(("127.0.0.1", number)).ok());
+        bound.push(listener.ok_or_else(|| Error::PortInUse {
             engine: kind.name(),
             port: port.number,
             flag: port.flag,

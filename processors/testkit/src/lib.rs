@@ -7,6 +7,7 @@ pub mod checkers;
 pub mod kafka;
 pub mod name;
 pub mod patience;
+pub mod port;
 pub mod process;
 pub mod transaction;
 
@@ -18,6 +19,7 @@ pub use kafka::Kafka;
 pub use local_engines::Engines;
 pub use name::{is_stale, unique};
 pub use patience::{eventually, eventually_async};
+pub use port::free_port;
 pub use process::Process;
 pub use transaction::Transactions;
 

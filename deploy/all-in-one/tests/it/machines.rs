@@ -1,6 +1,5 @@
 //! The two ways a deployment is put together, as child processes that can be killed.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -75,8 +74,7 @@ impl Process {
 }
 
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", testkit::free_port())
 }
 
 /// Folder for state and logs of one deployment, below the target folder.

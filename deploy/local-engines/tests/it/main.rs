@@ -28,8 +28,7 @@ impl Place {
         let software = local_engines::options::default_folder().join("software");
         fs::create_dir_all(&software).expect("the shared folder can be made");
         std::os::unix::fs::symlink(software, folder.join("software")).expect("a link can be made");
-        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        Self { folder, ports: free.map(|port| port.local_addr().expect("a bound port").port()) }
+        Self { folder, ports: [(); 2].map(|()| testkit::free_port()) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
