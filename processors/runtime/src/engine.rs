@@ -15,6 +15,7 @@ pub mod input;
 pub mod log;
 pub mod recover;
 pub mod settings;
+pub mod step;
 pub mod transaction;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use state::{Cell, Frame, Mark, RowKey};
+use state::{Cell, Mark, RowKey};
 
 use self::assignment::{Assignment, ShardState};
 use self::batch::Prepared;
@@ -33,119 +34,15 @@ use self::input::Arrived;
 use self::log::{Claim, KIND_CLAIM, WriterId};
 use self::recover::Halt;
 use self::settings::Settings;
-use self::transaction::Transaction;
+use self::transaction::{OutRecord, Transaction};
 use crate::logic::Logic;
+
+pub use self::step::{Action, Committed, Event, Failure, Step};
 
 /// Own clock and the broker's may differ by this much before somebody is told, µs.
 const SKEW_ALARM_US: i64 = 60_000_000;
 /// And by this much before the worker stops, µs.
 const SKEW_STOP_US: i64 = 600_000_000;
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// Records of running shards, in offset order per shard, and what the store acknowledged meanwhile.
-    Polled {
-        /// Inputs; empty when there were none, or none were wanted.
-        inputs: Vec<Arrived>,
-        /// Contiguous frames in the store: assignment number, shard, frame number.
-        acks: Vec<(u64, i32, i64)>,
-    },
-    /// The group gave us shards (rebalance callback).
-    Assigned {
-        /// Generation, captured inside the callback.
-        generation: i32,
-        /// Shard numbers.
-        shards: Vec<i32>,
-    },
-    /// Shards were read back from mark and log.
-    Recovered {
-        /// Ready to run.
-        shards: Vec<ShardState>,
-        /// Not to be run.
-        halted: Vec<(i32, Halt)>,
-    },
-    /// The group took everything back, or it was lost.
-    Revoked,
-    /// Rows from the store, as asked.
-    Fetched(Vec<(i32, RowKey, Option<Cell>)>),
-    /// The action succeeded.
-    Done,
-    /// Every record of the transaction is acknowledged; offset and append time (ms) of each shard's trailer.
-    Drained(Vec<(i32, i64, i64)>),
-    /// The action failed.
-    Failed(Failure),
-}
-
-/// How an action failed: what the engine does about it, not what the client called it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The transaction must be aborted; its inputs may be redone.
-    Abort(String),
-    /// The group does not know us any more: abort, and wait for the next assignment.
-    Ownership(String),
-    /// The outcome is unknown or the client is beyond repair: never guess, start again.
-    Restart(String),
-}
-
-/// What the worker does next.
-#[derive(Debug)]
-pub enum Action {
-    /// Poll; with `take` false nothing is taken, but the group is served.
-    Poll {
-        /// Whether inputs are wanted.
-        take: bool,
-        /// At most this many.
-        inputs_max: usize,
-    },
-    /// Read these shards back: mark, barrier, log, dedupe window.
-    Recover(Vec<i32>),
-    /// Start reading at these positions; halted shards stay paused.
-    Resume {
-        /// Running shards: number and next offset.
-        positions: Vec<(i32, i64)>,
-        /// Halted shards.
-        halted: Vec<i32>,
-    },
-    /// Read rows in one multi-get.
-    Fetch(Vec<(i32, RowKey)>),
-    /// Begin a transaction (recycle the producer first where the client log demands it).
-    Begin,
-    /// Produce every record and wait for every report.
-    Produce(Arc<Transaction>),
-    /// Put these positions into the transaction with the captured group metadata.
-    SendOffsets(Vec<(i32, i64)>),
-    /// Commit.
-    Commit,
-    /// Abort.
-    Abort,
-    /// Drop consumer, producer and assignment, start again with backoff.
-    Restart(String),
-    /// Stop the process in order: going on would be wrong.
-    Stop(String),
-}
-
-/// A committed frame on its way to the store.
-#[derive(Debug)]
-pub struct Committed {
-    /// Assignment it belongs to.
-    pub assignment: u64,
-    /// The frame.
-    pub frame: Frame,
-    /// The mark that claims it.
-    pub mark: Mark,
-}
-
-/// What a step asks for.
-#[derive(Debug)]
-pub struct Step {
-    /// The one thing to do next.
-    pub action: Action,
-    /// Frames for the applier; non-empty only right after a commit.
-    pub committed: Vec<Committed>,
-    /// Counts of the batch that was committed by this step.
-    pub tally: Option<Tally>,
-}
 
 /// Where the loop stands.
 enum Phase {
@@ -218,9 +115,10 @@ impl Core {
     /// Takes what happened at clock `now_us` and says what to do next.
     pub fn step(&mut self, event: Event, now_us: i64) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
-        let mut step = Step { action: Action::Restart("a step out of turn".into()), committed: Vec::new(), tally: None };
+        let mut step = Step { action: Action::Poll { take: false, inputs_max: 0 }, committed: Vec::new(), tally: None };
         step.action = match (phase, event) {
             (_, Event::Failed(Failure::Restart(why))) => self.restart(why),
+            (_, Event::Failed(Failure::Fenced(why))) => self.restart_as(why, true),
             (_, Event::Revoked) => self.drop_assignment(),
             (_, Event::Assigned { generation, shards }) => self.assigned(generation, shards),
             (Phase::Recovering { generation }, Event::Recovered { shards, halted }) => {
@@ -241,9 +139,13 @@ impl Core {
     }
 
     fn restart(&mut self, why: String) -> Action {
+        self.restart_as(why, false)
+    }
+
+    fn restart_as(&mut self, why: String, fenced: bool) -> Action {
         self.assignment = None;
         self.pending.clear();
-        Action::Restart(why)
+        Action::Restart { why, fenced }
     }
 
     /// Revoke and lost: nothing outlives its assignment (I7).
@@ -277,7 +179,7 @@ impl Core {
                 positions: &shard.tip.positions,
             };
             let number = shard.shard.number;
-            transaction.records.push(decide::marker(number, KIND_CLAIM, claim.encode(self.settings.engine.claim)));
+            transaction.records.push(OutRecord::marker(number, KIND_CLAIM, claim.encode(self.settings.engine.claim)));
             transaction.positions.push((number, shard.position(&self.settings.events)));
         }
         let shards = shards.into_iter().map(|shard| (shard.shard.number, shard)).collect();

@@ -31,7 +31,7 @@ pub(crate) fn describe() {
     describe_counter!(DUPLICATES, "inputs dropped as duplicates");
     describe_counter!(DEAD_LETTERS, "inputs that became dead letters");
     describe_counter!(COMMITS, "committed transactions");
-    describe_counter!(ABORTS, "failed steps by why: abort, ownership, restart");
+    describe_counter!(ABORTS, "failed steps by why: abort, ownership, restart, fenced");
     describe_counter!(RESTARTS, "new starts of a worker");
     describe_counter!(RECYCLES, "producers replaced because an EndTxn may have been sent twice");
     describe_histogram!(BATCH, Unit::Count, "inputs of a transaction");
@@ -59,6 +59,7 @@ pub(crate) fn failed(stream: &str, failure: &Failure) {
         Failure::Abort(_) => "abort",
         Failure::Ownership(_) => "ownership",
         Failure::Restart(_) => "restart",
+        Failure::Fenced(_) => "fenced",
     };
     counter!(ABORTS, "stream" => stream.to_owned(), "why" => why).increment(1);
 }

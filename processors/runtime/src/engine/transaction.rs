@@ -4,6 +4,7 @@ use bytes::Bytes;
 use state::Frame;
 
 use super::headers::HeaderList;
+use super::log;
 use super::recover::Tip;
 
 /// One of the topics a worker writes.
@@ -34,6 +35,18 @@ pub struct OutRecord {
     pub timestamp_ms: Option<i64>,
     /// This record ends the frame of its shard.
     pub trailer: bool,
+}
+
+impl OutRecord {
+    /// A record of the log that is no DATA: a trailer or a claim.
+    #[must_use]
+    pub fn marker(shard: i32, kind: &str, value: Bytes) -> Self {
+        let mut headers = HeaderList::builder(32);
+        headers.push(schemas::names::HEADER_KIND, kind.as_bytes());
+        headers.push(schemas::names::HEADER_V, log::VERSION.as_bytes());
+        let trailer = kind == log::KIND_TRAILER;
+        Self { topic: Topic::Log, shard, key: None, value, headers: headers.finish(), timestamp_ms: None, trailer }
+    }
 }
 
 /// One transaction over all shards of the worker.

@@ -62,9 +62,7 @@ pub(crate) struct Session<'w> {
 impl<'w> Session<'w> {
     /// Step 1 of the protocol: the producer first (it aborts what the slot left open), then the group.
     pub(crate) fn start(worker: &'w Worker) -> Result<Self, String> {
-        let why = |failure: Failure| match failure {
-            Failure::Abort(why) | Failure::Ownership(why) | Failure::Restart(why) => why,
-        };
+        let why = |failure: Failure| failure.why().to_owned();
         let stream = &worker.settings.stream;
         let id = format!("{}forebay.{stream}.{}", worker.options.prefix, worker.options.slot);
         let group = format!("{}forebay.{stream}", worker.options.prefix);
@@ -105,7 +103,7 @@ impl<'w> Session<'w> {
                 return self.shut_down();
             }
             let event = match action {
-                Action::Restart(why) => return Ended::Restart(why),
+                Action::Restart { why, .. } => return Ended::Restart(why),
                 Action::Stop(why) => return Ended::Stop(why),
                 action => self.perform(action).unwrap_or_else(Event::Failed),
             };
@@ -159,7 +157,7 @@ impl<'w> Session<'w> {
                 self.lost_at = Some(Instant::now());
                 self.worker.blocking(|| self.producer.abort()).map(|()| Event::Done)
             }
-            Action::Restart(why) | Action::Stop(why) => Err(Failure::Restart(why)),
+            Action::Restart { why, .. } | Action::Stop(why) => Err(Failure::Restart(why)),
         }
     }
 

@@ -262,7 +262,7 @@ impl World {
                 self.staged.clear();
                 Event::Done
             }
-            Action::Restart(_) => {
+            Action::Restart { .. } => {
                 self.restarts += 1;
                 self.take_over();
                 return None;

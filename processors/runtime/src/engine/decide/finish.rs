@@ -1,0 +1,89 @@
+//! The end of a batch: DATA and TRAILER of each shard for the log, the frame for the store.
+
+use bytes::Bytes;
+use state::{DedupeRow, Frame, RowKey, RowWrite};
+
+use super::ShardWork;
+use super::subject::{Slot, Work};
+use crate::engine::batch::HEAD;
+use crate::engine::cache::Image;
+use crate::engine::headers::HeaderList;
+use crate::engine::log::{self, Trailer, WriterId};
+use crate::engine::recover::digest;
+use crate::engine::settings::Settings;
+use crate::engine::transaction::{OutRecord, ShardChange, Topic, Transaction};
+
+impl ShardWork<'_> {
+    /// DATA and TRAILER of the shard, and the frame for the store.
+    pub(super) fn finish(self, writer: &WriterId, transaction: &mut Transaction) {
+        let Self { shard, settings, ts, horizon, position, works, records, accepted, .. } = self;
+        let n = shard.tip.n + 1;
+        let mut frame = Frame {
+            shard: shard.shard.clone(),
+            n,
+            ts,
+            rows: Vec::new(),
+            agenda: Vec::new(),
+            status: Vec::new(),
+            dedupe: Vec::new(),
+            dedupe_ended: shard.dedupe.ended(horizon).collect(),
+        };
+        let number = shard.shard.number;
+        transaction.records.extend(records);
+        let first_data = transaction.records.len();
+        for work in works {
+            if let Some(record) = data_of(work, (n, writer), settings, number, &mut frame) {
+                transaction.records.push(record);
+            }
+        }
+        let data = &transaction.records[first_data..];
+        let mut tip = shard.tip.clone();
+        let trailer = Trailer {
+            n,
+            writer: *writer,
+            ts,
+            prev_ts: tip.ts,
+            count: data.len() as i32,
+            digest: digest(data.iter().map(|record| &record.value[..])),
+            positions: {
+                tip.positions.insert(settings.events.to_string(), position);
+                tip.positions.clone()
+            },
+            accepted: accepted.into_iter().map(|(minute, keys)| (minute, keys.into())).collect(),
+            horizon,
+            agenda_floor: tip.agenda_floor,
+        };
+        let dedupe = trailer.accepted.iter().map(|(minute, keys)| DedupeRow { minute: *minute, ts, keys: keys.clone() });
+        frame.dedupe = dedupe.collect();
+        let bytes = data.iter().map(|record| record.value.len()).sum();
+        transaction.records.push(OutRecord::marker(number, log::KIND_TRAILER, trailer.encode(settings.engine.trailer)));
+        transaction.positions.push((number, position));
+        (tip.n, tip.ts, tip.horizon) = (n, ts, horizon);
+        transaction.changes.push(ShardChange { shard: number, frame, bytes, tip });
+    }
+}
+
+/// The DATA record of a subject, and its writes for the store; `None` when nothing changed.
+fn data_of(work: Work, frame_id: (i64, &WriterId), settings: &Settings, shard: i32, frame: &mut Frame) -> Option<OutRecord> {
+    let Work { subject, head, mut rows, changed, status } = work;
+    if !changed && status.is_empty() {
+        return None;
+    }
+    rows.retain(|slot| slot.dirty);
+    if changed {
+        let image = Image { val: Some(head.encode()), expire_at: None };
+        rows.push(Slot { sort: HEAD.into(), image, dirty: true });
+    }
+    let mut value = Vec::with_capacity(64 + rows.len() * 96 + status.len() * 192);
+    let images = rows.iter().map(|slot| (&*slot.sort, &slot.image));
+    log::write_data(&mut value, settings.engine.data, frame_id, &subject, images, &[], &status);
+    let key = (!subject.is_empty()).then(|| Bytes::copy_from_slice(subject.as_bytes()));
+    frame.rows.extend(rows.into_iter().map(|slot| RowWrite {
+        key: RowKey { subject: subject.clone(), sort: slot.sort },
+        val: slot.image.val,
+        expire_at: slot.image.expire_at,
+    }));
+    frame.status.extend(status);
+    let headers = HeaderList::default();
+    Some(OutRecord { topic: Topic::Log, shard, key, value: value.into(), headers, timestamp_ms: None, trailer: false })
+}

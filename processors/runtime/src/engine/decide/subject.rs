@@ -1,0 +1,149 @@
+//! What a batch does to the rows and results of one subject.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::frame;
+use state::StatusWrite;
+use state::records::{Head, Product};
+
+use super::ShardWork;
+use crate::dead_letter::Reason;
+use crate::engine::batch::HEAD;
+use crate::engine::cache::Image;
+use crate::engine::emit;
+use crate::engine::settings::EventSpec;
+use crate::logic::{RawDecision, RawRow};
+use crate::processor::{Reads, Refusal};
+
+/// What the batch does to one subject.
+pub(super) struct Work {
+    pub(super) subject: Arc<str>,
+    pub(super) head: Head,
+    pub(super) rows: Vec<Slot>,
+    pub(super) changed: bool,
+    pub(super) status: Vec<StatusWrite>,
+}
+
+/// A row as the batch leaves it.
+pub(super) struct Slot {
+    pub(super) sort: Arc<str>,
+    pub(super) image: Image,
+    pub(super) dirty: bool,
+}
+
+impl ShardWork<'_> {
+    /// The subject's place in this batch.
+    pub(super) fn work(&mut self, subject: &Arc<str>) -> usize {
+        if let Some(at) = self.subjects.get(subject) {
+            return *at;
+        }
+        let head = self.shard.cache.get(subject, HEAD).and_then(|image| image.val.as_ref());
+        let head = head.and_then(|bytes| Head::decode(bytes).ok()).unwrap_or_default();
+        self.works.push(Work { subject: subject.clone(), head, rows: Vec::new(), changed: false, status: Vec::new() });
+        self.subjects.insert(subject.clone(), self.works.len() - 1);
+        self.works.len() - 1
+    }
+
+    /// The rows an input asked for, as they stand after everything before it.
+    pub(super) fn rows(&mut self, at: usize, reads: &Reads) -> Result<Vec<RawRow>, (Reason, String)> {
+        let work = &mut self.works[at];
+        let mut rows = Vec::with_capacity(reads.rows.len());
+        for sort in &reads.rows {
+            let image = match work.rows.iter().find(|slot| &*slot.sort == sort) {
+                Some(slot) => &slot.image,
+                None => match self.shard.cache.get(&work.subject, sort) {
+                    Some(image) => image,
+                    None => continue,
+                },
+            };
+            let Some(framed) = image.at(self.ts) else { continue };
+            let damaged = |what: String| (Reason::Terminal, format!("row {sort:?}: {what}"));
+            let (id, datum) = frame::split(framed).map_err(|error| damaged(error.to_string()))?;
+            let record =
+                self.settings.row_names.get(&id).ok_or_else(|| damaged(format!("written with unknown schema id {id}")))?;
+            rows.push(RawRow { sort: sort.as_str().into(), record: record.clone(), datum: framed.slice_ref(datum) });
+        }
+        Ok(rows)
+    }
+
+    /// Takes a decision over. Everything is checked before anything changes.
+    pub(super) fn accept(
+        &mut self,
+        at: usize,
+        told: &emit::Told<'_>,
+        decision: &RawDecision,
+    ) -> Result<Vec<Product>, (Reason, String)> {
+        let mut slots = Vec::with_capacity(decision.rows.len());
+        for change in &decision.rows {
+            if change.sort.starts_with('~') {
+                return Err((Reason::Terminal, format!("sort {:?}: names starting with ~ are the engine's", change.sort)));
+            }
+            let val = change.row.as_ref().map(|(record, datum)| self.framed(record, datum)).transpose()?;
+            slots.push(Slot { sort: change.sort.clone(), image: Image { val, expire_at: change.expire_at }, dirty: true });
+        }
+        let results = self.tell(at, told, &decision.results)?;
+        let work = &mut self.works[at];
+        for slot in slots {
+            work.changed = true;
+            match work.rows.iter_mut().find(|other| other.sort == slot.sort) {
+                Some(old) => *old = slot,
+                None => work.rows.push(slot),
+            }
+        }
+        Ok(results)
+    }
+
+    pub(super) fn framed(&self, record: &str, datum: &[u8]) -> Result<Bytes, (Reason, String)> {
+        let id =
+            self.settings.rows.get(record).ok_or_else(|| (Reason::Terminal, format!("{record} is no row of this stream")))?;
+        if datum.len() > self.settings.limits.row_bytes {
+            return Err((Reason::TooLarge, format!("a row of {record} is {} bytes", datum.len())));
+        }
+        let mut framed = Vec::with_capacity(datum.len() + frame::HEAD);
+        frame::begin(*id, &mut framed);
+        framed.extend_from_slice(datum);
+        Ok(framed.into())
+    }
+
+    /// Numbers the results of an input and puts them into the batch.
+    pub(super) fn tell(
+        &mut self,
+        at: usize,
+        told: &emit::Told<'_>,
+        results: &[(String, Bytes)],
+    ) -> Result<Vec<Product>, (Reason, String)> {
+        let first = self.works[at].head.seq + 1;
+        let mut records = Vec::with_capacity(results.len());
+        let mut products = Vec::with_capacity(results.len());
+        for (seq, (ce_type, datum)) in (first..).zip(results) {
+            let result = emit::Result { ce_type, datum, seq };
+            let (record, product) = told.result(&result, self.settings).map_err(|error| (error.0, error.1))?;
+            records.push(record);
+            products.push(product);
+        }
+        let work = &mut self.works[at];
+        work.head.seq += records.len() as i64;
+        work.changed |= !records.is_empty();
+        self.records.append(&mut records);
+        products.truncate(emit::PRODUCTS_MAX);
+        Ok(products)
+    }
+
+    /// Tells a refusal as `<noun>.rejected`, where the stream has such a result.
+    pub(super) fn refuse(
+        &mut self,
+        at: usize,
+        told: &emit::Told<'_>,
+        event: &EventSpec,
+        refusal: &Refusal,
+    ) -> Result<Vec<Product>, (Reason, String)> {
+        let noun = event.name.split('.').next().unwrap_or_default();
+        let ce_type = format!("{noun}.rejected");
+        if !self.settings.results.contains_key(&ce_type) {
+            return Ok(Vec::new());
+        }
+        let datum = emit::rejected(&event.name, refusal);
+        self.tell(at, told, &[(ce_type, datum)])
+    }
+}

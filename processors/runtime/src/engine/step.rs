@@ -1,0 +1,134 @@
+//! What the core is told, what it asks for, and what comes with it.
+
+use std::sync::Arc;
+
+use state::{Cell, Frame, Mark, RowKey};
+
+use super::assignment::ShardState;
+use super::decide::Tally;
+use super::input::Arrived;
+use super::recover::Halt;
+use super::transaction::Transaction;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Records of running shards, in offset order per shard, and what the store acknowledged meanwhile.
+    Polled {
+        /// Inputs; empty when there were none, or none were wanted.
+        inputs: Vec<Arrived>,
+        /// Contiguous frames in the store: assignment number, shard, frame number.
+        acks: Vec<(u64, i32, i64)>,
+    },
+    /// The group gave us shards (rebalance callback).
+    Assigned {
+        /// Generation, captured inside the callback.
+        generation: i32,
+        /// Shard numbers.
+        shards: Vec<i32>,
+    },
+    /// Shards were read back from mark and log.
+    Recovered {
+        /// Ready to run.
+        shards: Vec<ShardState>,
+        /// Not to be run.
+        halted: Vec<(i32, Halt)>,
+    },
+    /// The group took everything back, or it was lost.
+    Revoked,
+    /// Rows from the store, as asked.
+    Fetched(Vec<(i32, RowKey, Option<Cell>)>),
+    /// The action succeeded.
+    Done,
+    /// Every record of the transaction is acknowledged; offset and append time (ms) of each shard's trailer.
+    Drained(Vec<(i32, i64, i64)>),
+    /// The action failed.
+    Failed(Failure),
+}
+
+/// How an action failed: what the engine does about it, not what the client called it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The transaction must be aborted; its inputs may be redone.
+    Abort(String),
+    /// The group does not know us any more: abort, and wait for the next assignment.
+    Ownership(String),
+    /// The outcome is unknown or the client is beyond repair: never guess, start again.
+    Restart(String),
+    /// Another producer uses the transactional id: start again, and stop when it happens twice in a short time.
+    Fenced(String),
+}
+
+impl Failure {
+    /// What happened, for the log.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Abort(why) | Self::Ownership(why) | Self::Restart(why) | Self::Fenced(why) => why,
+        }
+    }
+}
+
+/// What the worker does next.
+#[derive(Debug)]
+pub enum Action {
+    /// Poll; with `take` false nothing is taken, but the group is served.
+    Poll {
+        /// Whether inputs are wanted.
+        take: bool,
+        /// At most this many.
+        inputs_max: usize,
+    },
+    /// Read these shards back: mark, barrier, log, dedupe window.
+    Recover(Vec<i32>),
+    /// Start reading at these positions; halted shards stay paused.
+    Resume {
+        /// Running shards: number and next offset.
+        positions: Vec<(i32, i64)>,
+        /// Halted shards.
+        halted: Vec<i32>,
+    },
+    /// Read rows in one multi-get.
+    Fetch(Vec<(i32, RowKey)>),
+    /// Begin a transaction (recycle the producer first where the client log demands it).
+    Begin,
+    /// Produce every record and wait for every report.
+    Produce(Arc<Transaction>),
+    /// Put these positions into the transaction with the captured group metadata.
+    SendOffsets(Vec<(i32, i64)>),
+    /// Commit.
+    Commit,
+    /// Abort.
+    Abort,
+    /// Drop consumer, producer and assignment, start again with backoff.
+    Restart {
+        /// What made it necessary.
+        why: String,
+        /// Another producer uses the slot's transactional id.
+        fenced: bool,
+    },
+    /// Stop the process in order: going on would be wrong.
+    Stop(String),
+}
+
+/// A committed frame on its way to the store.
+#[derive(Debug)]
+pub struct Committed {
+    /// Assignment it belongs to.
+    pub assignment: u64,
+    /// The frame.
+    pub frame: Frame,
+    /// The mark that claims it.
+    pub mark: Mark,
+}
+
+/// What a step asks for.
+#[derive(Debug)]
+pub struct Step {
+    /// The one thing to do next.
+    pub action: Action,
+    /// Frames for the applier; non-empty only right after a commit.
+    pub committed: Vec<Committed>,
+    /// Counts of the batch that was committed by this step.
+    pub tally: Option<Tally>,
+}
