@@ -4,37 +4,53 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::node::{Node, PATIENCE};
 
 /// An open WebSocket.
 pub(crate) struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: WebSocketStream<TcpStream>,
 }
 
 impl Socket {
     /// Connects without saying anything.
     pub(crate) async fn open(node: &Node) -> Self {
+        Self::open_on(node, TcpSocket::new_v4().unwrap()).await
+    }
+
+    async fn open_on(node: &Node, socket: TcpSocket) -> Self {
         let mut request = format!("ws://{}/v1/ws", node.address).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "forebay.v1.json".parse().unwrap());
-        let (stream, response) = connect_async(request).await.unwrap();
+        let stream = socket.connect(node.address).await.unwrap();
+        let (stream, response) = client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], "forebay.v1.json");
         Self { stream }
     }
 
     /// Connects and greets.
     pub(crate) async fn greet(node: &Node) -> Self {
-        let mut socket = Self::open(node).await;
-        socket.say(r#"{"op":"hello","heartbeat_s":1}"#).await;
-        assert_eq!(socket.hear().await["op"], "welcome");
-        socket
+        Self::open(node).await.greeted().await
+    }
+
+    /// The same with a receive buffer that stays small: left to itself the kernel keeps tens of megabytes for a client
+    /// that does not read, and the server would never notice.
+    pub(crate) async fn greet_slow(node: &Node) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(32 * 1024).unwrap();
+        Self::open_on(node, socket).await.greeted().await
+    }
+
+    async fn greeted(mut self) -> Self {
+        self.say(r#"{"op":"hello","heartbeat_s":1}"#).await;
+        assert_eq!(self.hear().await["op"], "welcome");
+        self
     }
 
     pub(crate) async fn say(&mut self, text: &str) {
@@ -53,13 +69,16 @@ impl Socket {
 
     /// The next message that is no beacon.
     pub(crate) async fn hear(&mut self) -> Value {
-        loop {
-            match self.next().await {
-                Ok(value) if value["op"] == "pos" || value["op"] == "hb" => {}
-                Ok(value) => return value,
-                Err(code) => panic!("closed with {code:?}"),
+        let heard = async {
+            loop {
+                match self.next().await {
+                    Ok(value) if value["op"] == "pos" || value["op"] == "hb" => {}
+                    Ok(value) => return value,
+                    Err(code) => panic!("closed with {code:?}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, heard).await.expect("more than beacons in time")
     }
 
     /// The next message, or the code of the close.

@@ -18,7 +18,7 @@ async fn flood(node: &Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_never_reads_is_cut_and_the_others_are_not() {
     let node = Node::start(|options| options.queue.bytes = 64 * 1024).await;
-    let mut stalled = Socket::greet(&node).await;
+    let mut stalled = Socket::greet_slow(&node).await;
     stalled.say(r#"{"op":"sub","id":1,"ch":["flights/*"],"policy":"cut"}"#).await;
     assert_eq!(stalled.hear().await["op"], "ready");
     let mut reader = Socket::greet(&node).await;
@@ -47,7 +47,7 @@ async fn a_reader_that_never_reads_is_cut_and_the_others_are_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_reads_on_from_the_ring_without_loss() {
     let node = Node::start(|options| options.queue.bytes = 64 * 1024).await;
-    let mut slow = Socket::greet(&node).await;
+    let mut slow = Socket::greet_slow(&node).await;
     slow.say(r#"{"op":"sub","id":1,"ch":["flights/*"],"policy":"catchup"}"#).await;
     assert_eq!(slow.hear().await["op"], "ready");
     flood(&node).await;
@@ -80,7 +80,7 @@ async fn a_reader_that_lost_its_place_is_told_a_gap() {
         options.ring.partition_bytes = 512 * 1024;
     })
     .await;
-    let mut slow = Socket::greet(&node).await;
+    let mut slow = Socket::greet_slow(&node).await;
     slow.say(r#"{"op":"sub","id":1,"ch":["flights/*"]}"#).await;
     assert_eq!(slow.hear().await["op"], "ready");
     flood(&node).await;
