@@ -12,8 +12,10 @@ pub mod dedupe;
 pub mod emit;
 pub mod headers;
 pub mod input;
+pub mod ledger;
 pub mod log;
 pub mod recover;
+pub mod rules;
 pub mod settings;
 pub mod step;
 pub mod transaction;
@@ -33,6 +35,7 @@ use self::decide::Tally;
 use self::input::Arrived;
 use self::log::{Claim, KIND_CLAIM, WriterId};
 use self::recover::Halt;
+use self::rules::Rule;
 use self::settings::Settings;
 use self::transaction::{OutRecord, Transaction};
 use crate::logic::Logic;
@@ -229,12 +232,16 @@ impl Core {
             return self.poll();
         }
         let take = (self.pending.len() >> self.redo).max(1);
-        for shard in assignment.shards.values_mut() {
-            shard.unpin();
+        let pins_first = self.settings.rules.keep(Rule::PinsAtBatchStart);
+        if pins_first {
+            assignment.unpin();
         }
         let inputs = self.pending.iter().take(take).cloned();
         let batch: Vec<_> = inputs.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
         let needs = batch::needs(&batch, assignment);
+        if !pins_first {
+            assignment.unpin();
+        }
         if needs.is_empty() {
             return self.decide(batch, now_us);
         }
@@ -277,6 +284,9 @@ impl Core {
     ) -> Action {
         let (at, action) = match (at, event) {
             (_, Event::Failed(failure)) => {
+                if !self.settings.rules.keep(Rule::NothingDirty) {
+                    self.leave_dirty(&transaction);
+                }
                 self.phase = Phase::Aborting { ownership: matches!(failure, Failure::Ownership(_)) };
                 return Action::Abort;
             }
@@ -292,7 +302,12 @@ impl Core {
                 transaction = with_offsets(transaction, &trailers);
                 (TransactionStep::SendingOffsets, Action::SendOffsets(transaction.positions.clone()))
             }
-            (TransactionStep::SendingOffsets, Event::Done) => (TransactionStep::Committing, Action::Commit),
+            (TransactionStep::SendingOffsets, Event::Done) => {
+                if !self.settings.rules.keep(Rule::ApplyAfterCommit) {
+                    self.hand_over(&transaction, committed);
+                }
+                (TransactionStep::Committing, Action::Commit)
+            }
             (TransactionStep::Committing, Event::Done) => {
                 *told = Some(tally);
                 return self.committed(transaction, committed, now_us);

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod logic;
 mod metrics;
 pub mod processor;
+pub mod restore;
 pub mod time;
 mod worker;
 

@@ -102,6 +102,11 @@ impl ShardState {
 }
 
 impl Assignment {
+    /// Drops pins of acknowledged frames of every shard: only at the start of a batch.
+    pub fn unpin(&mut self) {
+        self.shards.values_mut().for_each(ShardState::unpin);
+    }
+
     /// True when a shard's backlog is at its bound: no inputs are taken until the store catches up.
     #[must_use]
     pub fn is_backed_up(&self, settings: &Settings) -> bool {

@@ -20,6 +20,7 @@ use super::batch::{Fate, Prepared};
 use super::dedupe::MINUTE_MS;
 use super::emit;
 use super::log::WriterId;
+use super::rules::Rule;
 use super::settings::{EventSpec, Settings};
 use super::transaction::{OutRecord, Transaction};
 use crate::dead_letter::{self, Reason};
@@ -81,7 +82,7 @@ struct ShardWork<'a> {
 impl<'a> ShardWork<'a> {
     fn new(shard: &'a mut ShardState, settings: &'a Settings, now_us: i64) -> Self {
         Self {
-            ts: (shard.tip.ts + 1_000).max(now_us),
+            ts: if settings.rules.keep(Rule::RisingTime) { (shard.tip.ts + 1_000).max(now_us) } else { now_us },
             horizon: shard.tip.horizon,
             position: shard.position(&settings.events),
             shard,

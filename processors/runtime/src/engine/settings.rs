@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemas::catalog::{HeaderStyle, RecordSchema, Stream, Tracking};
 use schemas::registry::SchemaIds;
 
+use super::rules::Rules;
+
 /// Bounds and times. Defaults are those of `default.toml`.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -94,6 +96,8 @@ pub struct Settings {
     pub engine: EngineIds,
     /// Bounds.
     pub limits: Limits,
+    /// What is kept of the protocol: everything.
+    pub rules: Rules,
 }
 
 /// Schema ids of the engine's own records.
@@ -130,6 +134,7 @@ impl Settings {
                 claim: id("forebay.engine.LogClaim")?,
             },
             limits,
+            rules: Rules::all(),
         };
         for event in &stream.events {
             let name: Arc<str> = event.ce_type.as_str().into();

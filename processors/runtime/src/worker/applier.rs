@@ -1,6 +1,5 @@
 //! From committed frames to the store: many writes in flight, watermarks behind their acks.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -12,6 +11,8 @@ use state::{Frame, Mark, Shard, StateStore, store};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::engine::Committed;
+use crate::engine::ledger::Ledger;
+use crate::engine::rules::Rules;
 use crate::metrics;
 
 /// Frames being written at once; the backlog bound of the engine keeps the rest finite.
@@ -52,13 +53,6 @@ pub(crate) fn boot_time() -> Duration {
 /// The marks that were set.
 type Marked = Result<Vec<(Shard, Mark)>, Error>;
 
-struct Waiting {
-    assignment: u64,
-    n: i64,
-    done: bool,
-    mark: Mark,
-}
-
 /// Applies frames until the channel closes and everything is acknowledged.
 pub(crate) async fn run(
     store: Arc<dyn StateStore>,
@@ -67,29 +61,26 @@ pub(crate) async fn run(
     age_max: Duration,
 ) -> Result<(), Error> {
     let mut running: FuturesUnordered<BoxFuture<'static, Result<(Shard, i64), Error>>> = FuturesUnordered::new();
-    let mut order: BTreeMap<Shard, VecDeque<Waiting>> = BTreeMap::new();
-    let mut ready: BTreeMap<Shard, (u64, Mark)> = BTreeMap::new();
+    let mut ledger = Ledger::new(Rules::all());
     let mut marking: Option<BoxFuture<'static, Marked>> = None;
     let mut open = true;
-    while open || !running.is_empty() || !ready.is_empty() || marking.is_some() {
-        if marking.is_none() && !ready.is_empty() {
-            let marks = std::mem::take(&mut ready).into_iter().map(|(shard, (_, mark))| (shard, mark)).collect();
-            marking = Some(set_marks(store.clone(), marks).boxed());
+    while open || !running.is_empty() || ledger.has_marks() || marking.is_some() {
+        if marking.is_none() && ledger.has_marks() {
+            marking = Some(set_marks(store.clone(), ledger.take_marks()).boxed());
         }
         tokio::select! {
             job = jobs.recv(), if open && running.len() < IN_FLIGHT => match job {
                 None => open = false,
                 Some(Job { committed, at }) => {
-                    let Committed { assignment, frame, mark } = committed;
-                    let waiting = Waiting { assignment, n: frame.n, done: false, mark };
-                    order.entry(frame.shard.clone()).or_default().push_back(waiting);
-                    running.push(apply(store.clone(), frame, at, age_max).boxed());
+                    ledger.begin(&committed);
+                    running.push(apply(store.clone(), committed.frame, at, age_max).boxed());
                 }
             },
             Some(done) = running.next(), if !running.is_empty() => {
                 let (shard, n) = done?;
-                if let Some(queue) = order.get_mut(&shard) {
-                    settle(&shard, n, queue, &mut ready, &acks);
+                for ack in ledger.settle(&shard, n) {
+                    // a worker that is gone needs no acks
+                    let _ = acks.send(ack);
                 }
             },
             marked = async { match marking.as_mut() { Some(marking) => marking.await, None => std::future::pending().await } } => {
@@ -101,25 +92,6 @@ pub(crate) async fn run(
         }
     }
     Ok(())
-}
-
-/// Marks frame `n` as written and moves the contiguous prefix on.
-fn settle(
-    shard: &Shard,
-    n: i64,
-    queue: &mut VecDeque<Waiting>,
-    ready: &mut BTreeMap<Shard, (u64, Mark)>,
-    acks: &Sender<(u64, i32, i64)>,
-) {
-    if let Some(entry) = queue.iter_mut().find(|entry| entry.n == n && !entry.done) {
-        entry.done = true;
-    }
-    while queue.front().is_some_and(|entry| entry.done) {
-        let Some(entry) = queue.pop_front() else { break };
-        // a worker that is gone needs no acks
-        let _ = acks.send((entry.assignment, shard.number, entry.n));
-        ready.insert(shard.clone(), (entry.assignment, entry.mark));
-    }
 }
 
 /// The identical write until it is acknowledged (S3).

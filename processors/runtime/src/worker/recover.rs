@@ -14,11 +14,11 @@ use state::{Mark, Shard, StateStore, store};
 
 use crate::engine::Failure;
 use crate::engine::assignment::{Assignment, ShardState};
-use crate::engine::dedupe::{MINUTE_MS, Window};
 use crate::engine::headers::HeaderList;
-use crate::engine::recover::{Halt, LogRecord, rebuild};
+use crate::engine::recover::{Halt, LogRecord};
 use crate::engine::settings::Settings;
 use crate::metrics;
+use crate::restore::{Plan, restore};
 
 /// One look at a partition's ends.
 const WATERMARKS: Duration = Duration::from_secs(10);
@@ -49,13 +49,6 @@ pub(crate) struct Recovery {
 /// Running shards, and those that must not run.
 pub(crate) type Recovered = (Vec<ShardState>, Vec<(i32, Halt)>);
 
-struct Plan {
-    shard: Shard,
-    mark: Option<Mark>,
-    log_start: i64,
-    from: i64,
-}
-
 impl Recovery {
     pub(crate) fn new(kafka: &chassis::kafka::Settings, log_topic: String, deadline: Duration) -> Result<Self, Failure> {
         let create = |config: rdkafka::ClientConfig| {
@@ -80,8 +73,7 @@ impl Recovery {
         for (shard, mark) in names.into_iter().zip(marks) {
             match self.pass_barrier(&shard, mark.as_ref())? {
                 Ok(log_start) => {
-                    let from = mark.as_ref().map_or(0, |mark| mark.applied - 1).max(0);
-                    plans.push(Plan { shard, mark, log_start, from });
+                    plans.push(Plan { shard, mark, log_start });
                 }
                 Err(halt) => halted.push((shard.number, halt)),
             }
@@ -91,7 +83,7 @@ impl Recovery {
         for plan in plans {
             let number = plan.shard.number;
             let records = records.remove(&number).unwrap_or_default();
-            match tokio.block_on(restore(plan, &records, settings, store))? {
+            match tokio.block_on(restore(plan, &records, settings, &**store)).map_err(unavailable)? {
                 Ok(shard) => running.push(shard),
                 Err(halt) => halted.push((number, halt)),
             }
@@ -146,8 +138,8 @@ impl Recovery {
         let failed = |error: KafkaError| Failure::Restart(format!("reading {}: {error}", self.log_topic));
         let mut partitions = TopicPartitionList::with_capacity(plans.len());
         let mut open: BTreeMap<i32, ()> = BTreeMap::new();
-        for plan in plans.iter().filter(|plan| plan.from >= plan.log_start) {
-            partitions.add_partition_offset(&self.log_topic, plan.shard.number, Offset::Offset(plan.from)).map_err(failed)?;
+        for plan in plans.iter().filter(|plan| plan.from() >= plan.log_start) {
+            partitions.add_partition_offset(&self.log_topic, plan.shard.number, Offset::Offset(plan.from())).map_err(failed)?;
             open.insert(plan.shard.number, ());
         }
         let mut records: HashMap<i32, Vec<LogRecord>> = HashMap::new();
@@ -180,37 +172,6 @@ impl Recovery {
         self.reader.unassign().map_err(failed)?;
         Ok(records)
     }
-}
-
-/// Replays the frames behind the mark and loads what a shard keeps in memory.
-async fn restore(
-    plan: Plan,
-    records: &[LogRecord],
-    settings: &Settings,
-    store: &Arc<dyn StateStore>,
-) -> Result<Result<ShardState, Halt>, Failure> {
-    let rebuilt = match rebuild(&plan.shard, plan.mark.as_ref(), plan.log_start, records) {
-        Ok(rebuilt) => rebuilt,
-        Err(halt) => return Ok(Err(halt)),
-    };
-    metrics::replayed(&plan.shard, rebuilt.frames.len(), rebuilt.torn);
-    for frame in &rebuilt.frames {
-        store.apply(frame).await.map_err(unavailable)?;
-    }
-    if !rebuilt.frames.is_empty() {
-        store.set_marks(&[(plan.shard.clone(), Mark::from(&rebuilt.tip))]).await.map_err(unavailable)?;
-    }
-    let limits = &settings.limits;
-    let mut window = Window::new(limits.dedupe_window.as_millis() as i64, limits.dedupe_keys);
-    if rebuilt.tip.n > 0 {
-        let first = window.first_minute(rebuilt.tip.horizon);
-        let minutes = first..=rebuilt.tip.horizon.div_euclid(MINUTE_MS);
-        let rows = try_join_all(minutes.map(|minute| store.dedupe(&plan.shard, minute))).await.map_err(unavailable)?;
-        for row in rows.into_iter().flatten() {
-            window.insert(row.minute, row.keys.as_chunks::<16>().0.iter().map(|key| schemas::key::EventKey(*key)));
-        }
-    }
-    Ok(Ok(ShardState::new(plan.shard, rebuilt.tip, window, settings)))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]

@@ -16,6 +16,7 @@ use crate::engine::dedupe::Window;
 use crate::engine::headers::HeaderList;
 use crate::engine::input::{Arrived, Writer};
 use crate::engine::recover::{LogRecord, rebuild};
+use crate::engine::rules::Rules;
 use crate::engine::settings::{EngineIds, EventSpec, Limits, Settings};
 use crate::engine::transaction::{OutRecord, Topic, Transaction};
 use crate::engine::{Action, Core, Event, Failure};
@@ -402,5 +403,6 @@ fn settings() -> Settings {
         row_names: [(2, "test.sum".into())].into(),
         engine: EngineIds { data: 10, trailer: 11, claim: 12 },
         limits: Limits::default(),
+        rules: Rules::all(),
     }
 }

@@ -1,0 +1,75 @@
+//! Rules of the protocol as values, so that a simulation can take one away and show that it is needed.
+
+use state::Mark;
+
+use super::cache::Image;
+use super::transaction::Transaction;
+use super::{Committed, Core};
+
+/// A rule that the engine keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Frame times of a shard rise, whatever the clock says (I3).
+    RisingTime,
+    /// An aborted batch leaves nothing behind (I2).
+    NothingDirty,
+    /// Frames go to the store after their commit (I2).
+    ApplyAfterCommit,
+    /// The watermark moves behind acknowledgements (I4).
+    MarkAfterAcks,
+    /// Pins go before the reads of a batch, never between a read and its use (I5).
+    PinsAtBatchStart,
+    /// A new owner loads the dedupe window from the store (G1).
+    StoredWindow,
+}
+
+/// The rules that are kept: all of them, except in a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    missing: u32,
+}
+
+impl Rules {
+    /// Every rule.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { missing: 0 }
+    }
+
+    /// Every rule but `rule`. For simulations only: a lint keeps it out of everything else.
+    #[must_use]
+    pub const fn without(rule: Rule) -> Self {
+        Self { missing: 1 << rule as u32 }
+    }
+
+    /// True when `rule` is kept.
+    #[must_use]
+    pub const fn keep(self, rule: Rule) -> bool {
+        self.missing & (1 << rule as u32) == 0
+    }
+}
+
+/// What happens where a rule is missing.
+impl Core {
+    /// Without [`Rule::NothingDirty`]: the row images of an aborted batch stay in memory.
+    pub(super) fn leave_dirty(&mut self, aborted: &Transaction) {
+        let Some(assignment) = &mut self.assignment else { return };
+        for change in &aborted.changes {
+            let Some(shard) = assignment.shards.get_mut(&change.shard) else { continue };
+            for write in &change.frame.rows {
+                let image = Image { val: write.val.clone(), expire_at: write.expire_at };
+                shard.cache.put(&write.key.subject, &write.key.sort, image, change.frame.n);
+            }
+        }
+    }
+
+    /// Without [`Rule::ApplyAfterCommit`]: frames go to the store while their transaction is open.
+    pub(super) fn hand_over(&self, open: &Transaction, committed: &mut Vec<Committed>) {
+        let Some(assignment) = &self.assignment else { return };
+        committed.extend(open.changes.iter().map(|change| Committed {
+            assignment: assignment.number,
+            frame: change.frame.clone(),
+            mark: Mark::from(&change.tip),
+        }));
+    }
+}
