@@ -100,31 +100,50 @@ impl Field for {name} {{
     )
 }
 
-/// An enum over records; nothing when there are none.
+/// An enum over records. Without members it is the enum that has no values.
 pub(crate) fn union(name: &str, doc: &str, members: &[Member]) -> String {
-    if members.is_empty() {
-        return String::new();
-    }
-    let mut text = format!("/// {doc}\n#[derive(Clone, Debug, PartialEq)]\npub enum {name} {{\n");
+    let mut declared = String::new();
+    let mut decoded = String::new();
+    let mut named = String::new();
+    let mut encoded = String::new();
     for Member { variant, path, name } in members {
-        let _ = writeln!(text, "    /// `{name}`.\n    {variant}({path}),");
+        let _ = writeln!(declared, "    /// `{name}`.\n    {variant}({path}),");
+        let _ = writeln!(decoded, "            {name:?} => Ok(Self::{variant}({path}::decode(datum)?)),");
+        let _ = writeln!(named, "            Self::{variant}(_) => {name:?},");
+        let _ = writeln!(encoded, "            Self::{variant}(value) => value.encode(out),");
     }
-    text += "}\n\n";
-    let _ = writeln!(text, "impl Union for {name} {{");
-    text += "    fn decode(name: &str, datum: &[u8]) -> Result<Self, DecodeError> {\n        match name {\n";
-    for Member { variant, path, name } in members {
-        let _ = writeln!(text, "            {name:?} => Ok(Self::{variant}({path}::decode(datum)?)),");
-    }
-    text += "            _ => Err(DecodeError::UnknownType(name.to_owned())),\n        }\n    }\n\n";
-    text += "    fn name(&self) -> &str {\n        match self {\n";
-    for Member { variant, name, .. } in members {
-        let _ = writeln!(text, "            Self::{variant}(_) => {name:?},");
-    }
-    text += "        }\n    }\n\n    fn encode(&self, out: &mut Vec<u8>) {\n        match self {\n";
-    for Member { variant, .. } in members {
-        let _ = writeln!(text, "            Self::{variant}(value) => value.encode(out),");
-    }
-    text + "        }\n    }\n}\n\n"
+    let none = members.is_empty();
+    let (datum, out, value) = if none { ("_datum", "_out", "*self") } else { ("datum", "out", "self") };
+    let decode = if none {
+        "        Err(DecodeError::UnknownType(name.to_owned()))\n".to_owned()
+    } else {
+        format!(
+            "        match name {{\n{decoded}            _ => Err(DecodeError::UnknownType(name.to_owned())),\n        }}\n"
+        )
+    };
+    format!(
+        "/// {doc}
+#[derive(Clone, Debug, PartialEq)]
+pub enum {name} {{
+{declared}}}
+
+impl Union for {name} {{
+    fn decode(name: &str, {datum}: &[u8]) -> Result<Self, DecodeError> {{
+{decode}    }}
+
+    fn name(&self) -> &str {{
+        match {value} {{
+{named}        }}
+    }}
+
+    fn encode(&self, {out}: &mut Vec<u8>) {{
+        match {value} {{
+{encoded}        }}
+    }}
+}}
+
+"
+    )
 }
 
 fn ty(of: &Type) -> String {

@@ -1,4 +1,4 @@
-//! One module per folder of `avro/`: its records, and for a stream the unions `Input`, `ResultEvent` and `Row`.
+//! One module per folder of `avro/`: its records, and for a stream the unions `Input`, `ResultEvent`, `SendEvent` and `Row`.
 //! The catalog is checked in full by the crate itself; here only what code needs is read.
 
 use std::collections::BTreeMap;
@@ -24,10 +24,19 @@ struct StreamFile {
     #[serde(default)]
     kind: Vec<toml::Table>,
     #[serde(default)]
-    follow: Vec<toml::Table>,
+    follow: Vec<Follow>,
+    #[serde(default)]
+    sends: Vec<String>,
 }
 
 #[derive(Deserialize)]
+struct Follow {
+    stream: String,
+    #[serde(default)]
+    types: Vec<String>,
+}
+
+#[derive(Clone, Deserialize)]
 struct Typed {
     #[serde(rename = "type")]
     ce_type: String,
@@ -51,42 +60,66 @@ struct Modules<'a> {
     modules: BTreeMap<String, Module>,
 }
 
+/// The results of `other` that arrive at its follower.
+fn followed(follow: &Follow, other: &StreamFile) -> Result<Vec<Typed>, String> {
+    let Follow { stream, types } = follow;
+    if types.is_empty() {
+        if !other.kind.is_empty() {
+            return Err(format!("it follows {stream}, whose kinds have no Rust types; name the results it needs in `types`"));
+        }
+        return Ok(other.result.clone());
+    }
+    let declared = |name: &String| {
+        let found = other.result.iter().find(|result| result.ce_type == *name);
+        found.cloned().ok_or_else(|| format!("it follows {stream} for {name}, which is no [[result]] of {stream}"))
+    };
+    types.iter().map(declared).collect()
+}
+
 /// The text of all modules.
 pub(crate) fn generate(catalog: &[Found], schemas: &[Found]) -> Result<String, String> {
     let mut all = Modules { schemas, modules: BTreeMap::new() };
     for file in schemas.iter().filter(|file| file.path.starts_with("engine/")) {
         all.record(&file.path, ENGINE)?;
     }
+    let mut streams = BTreeMap::new();
     for file in catalog {
-        let name = file.path.trim_end_matches(".toml");
         let stream: StreamFile =
             toml::from_str(&file.text).map_err(|error| format!("catalog/{}: {}", file.path, one_line(&error.to_string())))?;
-        all.stream(name, &stream).map_err(|problem| format!("catalog/{}: {problem}", file.path))?;
+        streams.insert(file.path.trim_end_matches(".toml"), stream);
+    }
+    for (name, stream) in &streams {
+        all.stream(name, stream, &streams).map_err(|problem| format!("catalog/{name}.toml: {problem}"))?;
     }
     Ok(all.modules.iter().map(|(name, module)| text_of(name, module)).collect())
 }
 
 impl Modules<'_> {
-    fn stream(&mut self, name: &str, stream: &StreamFile) -> Result<(), String> {
-        // kinds are data: their types have no Rust
-        let dynamic = !stream.kind.is_empty();
-        if !stream.follow.is_empty() {
-            return Err("[[follow]] is not supported by generated inputs yet".to_owned());
-        }
-        if dynamic && (!stream.event.is_empty() || !stream.result.is_empty()) {
-            return Err("a stream of kinds has no events or results of its own".to_owned());
-        }
+    fn stream(&mut self, name: &str, stream: &StreamFile, streams: &BTreeMap<&str, StreamFile>) -> Result<(), String> {
         let mut rows = Vec::new();
         for row in &stream.row {
             let (path, full_name) = self.record(&row.schema, name)?;
             rows.push(Member { variant: path.rsplit(':').next().unwrap_or_default().to_owned(), path, name: full_name });
         }
-        let unions = rust::union("Input", "What arrives, by event type.", &self.typed(&stream.event, name)?)
-            + &rust::union("ResultEvent", "What the processor tells, by result type.", &self.typed(&stream.result, name)?)
-            + &rust::union("Row", "Rows, by record.", &rows);
+        let mut inputs = self.typed(&stream.event, name)?;
+        for follow in &stream.follow {
+            let other = streams.get(&*follow.stream).ok_or_else(|| format!("it follows {}, which is no stream", follow.stream))?;
+            inputs.extend(self.typed(&followed(follow, other)?, name)?);
+        }
+        let mut sends = Vec::new();
+        for target in &stream.sends {
+            let other = streams.get(&**target).ok_or_else(|| format!("it sends to {target}, which is no stream"))?;
+            sends.extend(self.typed(&other.event, name)?);
+        }
+        let unions = [
+            rust::union("Input", "What arrives, by event or followed result type.", &inputs),
+            rust::union("ResultEvent", "What the processor tells, by result type.", &self.typed(&stream.result, name)?),
+            rust::union("SendEvent", "What the processor may send, by event type of the streams it sends to.", &sends),
+            rust::union("Row", "Rows, by record.", &rows),
+        ];
         let module = self.modules.entry(name.to_owned()).or_default();
         module.doc.clone_from(&stream.title);
-        module.unions = unions;
+        module.unions = unions.concat();
         Ok(())
     }
 
@@ -110,7 +143,7 @@ impl Modules<'_> {
             return Err(format!("avro/{path} holds no record"));
         };
         for named in types {
-            if ["Input", "ResultEvent", "Row"].contains(&named.name()) {
+            if ["Input", "ResultEvent", "SendEvent", "Row"].contains(&named.name()) {
                 return Err(format!("avro/{path}: {} is the name of a generated union, choose another", named.name()));
             }
             if let Some(other) = module.named.get(named.name())

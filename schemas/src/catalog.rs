@@ -124,7 +124,7 @@ pub struct Stream {
     pub views: Vec<View>,
     /// Streams whose results arrive here too.
     pub follows: Vec<Follow>,
-    /// Other streams its processor sends to.
+    /// Streams its processor sends to; its own may be one of them.
     pub sends: Vec<String>,
     /// Resource kinds, when it is a stream of resources by schema.
     pub kinds: Vec<Kind>,
@@ -290,6 +290,17 @@ pub struct Follow {
     /// Where a newly followed stream starts.
     #[serde(default)]
     pub start: FollowStart,
+    /// Result types the follower wants; the others are passed over. Empty: all there are.
+    #[serde(default)]
+    pub types: Vec<String>,
+}
+
+impl Follow {
+    /// Whether results of this type arrive at the follower.
+    #[must_use]
+    pub fn wants(&self, ce_type: &str) -> bool {
+        self.types.is_empty() || self.types.iter().any(|wanted| wanted == ce_type)
+    }
 }
 
 /// A kind of resource: its events, results and routes follow from its record.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
 use schemas::catalog::Kind;
-use schemas::entities::{Entity, EntityState, Row};
+use schemas::entities::{Entity, EntityState, Row, SendEvent};
 use schemas::plan::FieldErrors;
 
 pub use command::{Command, Verb};
@@ -26,6 +26,7 @@ impl Processor for Entities {
     type Input = Command;
     type Row = Row;
     type ResultEvent = Told;
+    type SendEvent = SendEvent;
 
     fn reads(&self, _: &Command) -> Reads {
         Reads::root()

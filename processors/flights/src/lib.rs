@@ -22,6 +22,7 @@ impl Processor for Flights {
     type Input = Input;
     type Row = Row;
     type ResultEvent = ResultEvent;
+    type SendEvent = SendEvent;
 
     fn reads(&self, _: &Input) -> Reads {
         Reads::root().row(RECENT_SORT)

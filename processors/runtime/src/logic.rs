@@ -53,6 +53,17 @@ pub struct RawChange {
     pub expire_at: Option<i64>,
 }
 
+/// An event for another subject, without types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawSend {
+    /// Subject in the stream that has the type.
+    pub subject: String,
+    /// Event type.
+    pub event_type: String,
+    /// Avro datum.
+    pub datum: Bytes,
+}
+
 /// A decision without types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawDecision {
@@ -60,6 +71,8 @@ pub struct RawDecision {
     pub rows: Vec<RawChange>,
     /// Results: type and datum.
     pub results: Vec<(String, Bytes)>,
+    /// Events for other subjects, in order.
+    pub sends: Vec<RawSend>,
     /// See [`crate::Decision::unchanged`].
     pub unchanged: bool,
 }
@@ -106,7 +119,17 @@ impl<P: Processor> Opened for TypedInput<P> {
             expire_at,
         });
         let results = decision.results.iter().map(|result| (result.name().to_owned(), bytes_of(result)));
-        Ok(RawDecision { rows: rows.collect(), results: results.collect(), unchanged: decision.unchanged })
+        let sends = decision.sends.iter().map(|(subject, event)| RawSend {
+            subject: subject.clone(),
+            event_type: event.name().to_owned(),
+            datum: bytes_of(event),
+        });
+        Ok(RawDecision {
+            rows: rows.collect(),
+            results: results.collect(),
+            sends: sends.collect(),
+            unchanged: decision.unchanged,
+        })
     }
 }
 

@@ -16,6 +16,8 @@ pub trait Processor: Send + Sync + Sized + 'static {
     type Row: Union;
     /// What it tells: `schemas::<stream>::ResultEvent`.
     type ResultEvent: Union;
+    /// What it sends to the streams that its catalog file names in `sends`: `schemas::<stream>::SendEvent`.
+    type SendEvent: Union;
 
     /// The rows of the input's subject that [`Processor::decide`] will look at.
     fn reads(&self, input: &Self::Input) -> Reads;
@@ -129,13 +131,16 @@ pub struct Decision<P: Processor> {
     pub rows: Vec<(String, Option<P::Row>, Option<i64>)>,
     /// Results in the order they are told.
     pub results: Vec<P::ResultEvent>,
+    /// Events for other subjects, and the subject of each in the stream that has its type. Sends from one subject to
+    /// another keep their order.
+    pub sends: Vec<(String, P::SendEvent)>,
     /// True when the input was fine and changed nothing (`unchanged`): no result is expected.
     pub unchanged: bool,
 }
 
 impl<P: Processor> Default for Decision<P> {
     fn default() -> Self {
-        Self { rows: Vec::new(), results: Vec::new(), unchanged: false }
+        Self { rows: Vec::new(), results: Vec::new(), sends: Vec::new(), unchanged: false }
     }
 }
 
@@ -177,6 +182,13 @@ impl<P: Processor> Decision<P> {
     #[must_use]
     pub fn emit(mut self, result: P::ResultEvent) -> Self {
         self.results.push(result);
+        self
+    }
+
+    /// Sends an event to `subject` of the stream that has its type. The receiver sees the principal of this input.
+    #[must_use]
+    pub fn send(mut self, subject: &str, event: P::SendEvent) -> Self {
+        self.sends.push((subject.to_owned(), event));
         self
     }
 }

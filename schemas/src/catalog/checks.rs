@@ -172,21 +172,35 @@ fn derivable(stream: &Stream) -> Result<(), String> {
 }
 
 fn links(stream: &Stream, streams: &[Stream]) -> Result<(), String> {
-    for follow in &stream.follows {
-        let Some(other) = streams.iter().find(|other| other.name == follow.stream) else {
-            return Err(format!("it follows {}, which is no stream", follow.stream));
-        };
+    let find = |name: &str| streams.iter().find(|other| other.name == name);
+    for (at, follow) in stream.follows.iter().enumerate() {
+        let name = &follow.stream;
+        let other = find(name).ok_or_else(|| format!("it follows {name}, which is no stream"))?;
+        if other.name == stream.name {
+            return Err("it follows itself; a processor that wants to hear of its own work sends to its own stream".to_owned());
+        }
+        if stream.follows[..at].iter().any(|earlier| earlier.stream == *name) {
+            return Err(format!("it follows {name} twice; list all `types` in one [[follow]]"));
+        }
         if other.partitions != stream.partitions {
             return Err(format!(
-                "it follows {}, which has {} partitions, not {}: followers need as many",
-                other.name, other.partitions, stream.partitions
+                "it follows {name}, which has {} partitions, not {}: followers need as many",
+                other.partitions, stream.partitions
             ));
         }
+        if let Some(unknown) = follow.types.iter().find(|ce_type| other.result(ce_type).is_none()) {
+            return Err(format!("it follows {name} for {unknown}, which is no result of {name}"));
+        }
     }
-    match stream.sends.iter().find(|name| !streams.iter().any(|other| other.name == **name)) {
-        Some(name) => Err(format!("it sends to {name}, which is no stream")),
-        None => Ok(()),
+    for (at, name) in stream.sends.iter().enumerate() {
+        if find(name).is_none() {
+            return Err(format!("it sends to {name}, which is no stream"));
+        }
+        if stream.sends[..at].contains(name) {
+            return Err(format!("`sends` names {name} twice"));
+        }
     }
+    Ok(())
 }
 
 fn views(stream: &Stream) -> Result<(), String> {

@@ -64,7 +64,8 @@ pub(super) struct EventFile {
     pub(super) title: String,
     pub(super) schema: String,
     pub(super) route: Option<String>,
-    pub(super) subject: SubjectFile,
+    /// Left out of internal events: whoever sends one names the subject.
+    pub(super) subject: Option<SubjectFile>,
     pub(super) id: Option<IdFile>,
     #[serde(default)]
     pub(super) idempotency_key: IdempotencyKey,

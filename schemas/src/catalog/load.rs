@@ -81,7 +81,11 @@ fn event_type(file: EventFile, avro: &mut Files<'_>) -> Result<EventType, String
     Ok(EventType {
         title: file.title,
         route: file.route.as_deref().map(route::write).transpose().map_err(about)?,
-        subject: subject_rule(file.subject).map_err(about)?,
+        subject: match file.subject {
+            Some(subject) => subject_rule(subject).map_err(about)?,
+            None if file.internal => SubjectRule { source: SubjectSource::Attribute, prefix: None },
+            None => return Err(about("it needs `subject`: how the subject of the event is found".to_owned())),
+        },
         id_pointer: file.id.map(|id| id.pointer),
         idempotency_key: file.idempotency_key,
         unknown_fields: file.unknown_fields,

@@ -59,6 +59,8 @@ fn each_mistake_of_an_event_is_one_sentence() {
         ("subject = { pointer = \"/inner/n\" }", "nothing"),
         ("subject = { generated = true }\ncolour = 1", "unknown field `colour`"),
         ("subject = { generated = true, attribute = true }", "exactly one of"),
+        ("batch = true", "needs `subject`"),
+        ("internal = true", "nothing"),
         ("subject = { pointer = \"/at\" }", "must end at a string"),
         ("subject = { pointer = \"/nix\" }", "leads to no field of t.Placed"),
         ("subject = { path = \"id\" }", "the path parameter id, which the route does not have"),
@@ -98,12 +100,22 @@ fn each_mistake_across_streams_is_one_sentence() {
     let (a, b) = (routed("a.b", "PUT /v1/orders/{id}"), routed("b.c", "PUT /v1/orders/{order}"));
     let result = "[[result]]\ntype = \"a.b\"\nschema = \"t/other.avsc\"\n[[result]]\ntype = \"b.c\"\nschema = \"t/other.avsc\"\n";
     let compact = format!("headers = \"compact\"\n{}", stream(result));
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let other = routed("a.b", "PUT /v1/orders/{id}");
+    let wider = other.replace("partitions = 4", "partitions = 8");
+    let follows = |rest: &str| stream(&format!("[[follow]]\nstream = \"others\"\n{rest}"));
+    let cases: [(&[(&str, &str)], &str); 16] = [
         (&[("orders", &plain), ("others", &plain)], "order.place is declared twice, here and in orders"),
         (&[("orders", &a), ("others", &b)], "PUT /v1/orders/{order} clashes with one of orders"),
         (&[("Orders", &plain)], "[a-z][a-z0-9-]{0,62}"),
         (&[("orders", HEAD)], "neither an [[event]] nor a [[kind]]"),
         (&[("orders", &stream("[[follow]]\nstream = \"nix\"\n"))], "it follows nix, which is no stream"),
+        (&[("orders", &follows("")), ("others", &other)], "nothing"),
+        (&[("orders", &follows("start = \"latest\"\n")), ("others", &other)], "nothing"),
+        (&[("orders", &follows("start = \"now\"\n")), ("others", &other)], "unknown variant `now`"),
+        (&[("orders", &follows("")), ("others", &wider)], "it follows others, which has 8 partitions, not 4"),
+        (&[("orders", &follows("types = [\"c.d\"]\n")), ("others", &other)], "for c.d, which is no result of others"),
+        (&[("others", &follows(""))], "it follows itself"),
+        (&[("orders", &format!("sends = [\"orders\", \"orders\"]\n{plain}"))], "`sends` names orders twice"),
         (&[("orders", &format!("sends = [\"nix\"]\n{plain}"))], "it sends to nix, which is no stream"),
         (&[("orders", &compact)], "with compact headers each needs its own"),
         (&[("orders", &stream("[[row]]\nschema = \"t/nix.avsc\"\n"))], "there is no file avro/t/nix.avsc"),

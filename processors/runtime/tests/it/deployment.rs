@@ -8,7 +8,7 @@ use chassis::lifecycle::Lifecycle;
 use runtime::{Context, Decision, Options, Parts, Processor, Reads, Rejection, Rows, logic};
 use schemas::catalog::Catalog;
 use schemas::datum::Datum;
-use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row};
+use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row, SendEvent};
 use schemas::names::Topics;
 use schemas::registry::{Registry, SchemaIds};
 use state::{Memory, StateStore};
@@ -26,6 +26,7 @@ impl Processor for Count {
     type Input = Input;
     type Row = Row;
     type ResultEvent = ResultEvent;
+    type SendEvent = SendEvent;
 
     fn reads(&self, _input: &Input) -> Reads {
         Reads::root()

@@ -55,6 +55,7 @@ impl Processor for Sums {
     type Input = Text;
     type Row = Text;
     type ResultEvent = Text;
+    type SendEvent = Text;
 
     fn reads(&self, _input: &Text) -> Reads {
         Reads::root()
