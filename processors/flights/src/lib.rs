@@ -3,7 +3,7 @@
 
 use runtime::{Context, Decision, Processor, Reads, Rejection, Rows};
 use schemas::flights::{
-    Airport, AirportDelayed, AirportRecovered, FlightDeparted, FlightRecorded, Input, Recent, ResultEvent, Row,
+    Airport, AirportDelayed, AirportRecovered, FlightDeparted, FlightRecorded, Input, Recent, ResultEvent, Row, SendEvent,
 };
 
 /// Departures that the mean is taken over.
