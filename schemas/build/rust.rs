@@ -117,9 +117,7 @@ pub(crate) fn union(name: &str, doc: &str, members: &[Member]) -> String {
     let decode = if none {
         "        Err(DecodeError::UnknownType(name.to_owned()))\n".to_owned()
     } else {
-        format!(
-            "        match name {{\n{decoded}            _ => Err(DecodeError::UnknownType(name.to_owned())),\n        }}\n"
-        )
+        format!("        match name {{\n{decoded}            _ => Err(DecodeError::UnknownType(name.to_owned())),\n        }}\n")
     };
     format!(
         "/// {doc}

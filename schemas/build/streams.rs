@@ -103,7 +103,8 @@ impl Modules<'_> {
         }
         let mut inputs = self.typed(&stream.event, name)?;
         for follow in &stream.follow {
-            let other = streams.get(&*follow.stream).ok_or_else(|| format!("it follows {}, which is no stream", follow.stream))?;
+            let other =
+                streams.get(&*follow.stream).ok_or_else(|| format!("it follows {}, which is no stream", follow.stream))?;
             inputs.extend(self.typed(&followed(follow, other)?, name)?);
         }
         let mut sends = Vec::new();
