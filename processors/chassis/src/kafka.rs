@@ -70,6 +70,8 @@ impl Settings {
             ("session.timeout.ms", "10000"),
             ("heartbeat.interval.ms", "2000"),
             ("max.poll.interval.ms", "300000"),
+            // gauges of lag come from here
+            ("statistics.interval.ms", "5000"),
             ("fetch.wait.max.ms", "20"),
             ("fetch.queue.backoff.ms", "5"),
         ])

@@ -161,6 +161,15 @@ pub fn follow(span: &tracing::Span, traceparent: &str) {
     }
 }
 
+/// Links `span` to the trace named by a W3C `traceparent`; an invalid one is ignored.
+pub fn link(span: &tracing::Span, traceparent: &str) {
+    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+    let context = TraceContextPropagator::new().extract(&carrier).span().span_context().clone();
+    if context.is_valid() {
+        span.add_link(context);
+    }
+}
+
 /// The process's metrics.
 #[derive(Clone)]
 pub struct Handle(PrometheusHandle);

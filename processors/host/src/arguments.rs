@@ -25,6 +25,15 @@ pub(crate) struct Arguments {
     /// Stable name of this process's place.
     #[arg(long)]
     pub(crate) slot: Option<String>,
+    /// Workers per processor.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Pass over frames that retention removed from a log before the store had them.
+    #[arg(long)]
+    pub(crate) accept_log_gap: bool,
+    /// Pass over events that were deleted before they were processed.
+    #[arg(long)]
+    pub(crate) accept_input_gap: bool,
     /// Address of health and metrics.
     #[arg(long)]
     pub(crate) admin: Option<String>,
@@ -48,8 +57,11 @@ impl Arguments {
             ("admin.addr", &self.admin),
         ];
         let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        let workers = self.workers.map(|workers| ("worker.workers".to_owned(), workers.to_string()));
+        let accepted = [("worker.accept_log_gap", self.accept_log_gap), ("worker.accept_input_gap", self.accept_input_gap)];
+        let accepted = accepted.into_iter().filter(|(_, accepted)| *accepted).map(|(key, _)| (key.to_owned(), "true".to_owned()));
         let free =
             self.settings.iter().filter_map(|text| text.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
-        named.chain(free).collect()
+        named.chain(workers).chain(accepted).chain(free).collect()
     }
 }

@@ -7,6 +7,9 @@ use serde::Deserialize;
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../default.toml");
 
+/// More workers per processor than this only take shards from each other.
+const WORKERS_MAX: usize = 64;
+
 /// Everything `forebay-processor` can be told.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
@@ -68,6 +71,12 @@ pub struct Registry {
 pub struct Worker {
     /// Stable name of the place; empty = host name.
     pub slot: String,
+    /// Workers per processor, each with a thread and a share of the shards.
+    pub workers: usize,
+    /// Pass over frames that retention removed from a log before the store had them.
+    pub accept_log_gap: bool,
+    /// Pass over events that were deleted before they were processed.
+    pub accept_input_gap: bool,
     /// Between two commits under load, ms.
     pub batch_ms: u64,
     /// Inputs of a transaction.
@@ -91,6 +100,9 @@ impl Worker {
     pub fn options(&self, kafka: &Kafka) -> runtime::Options {
         let slot = if self.slot.is_empty() { host_name() } else { self.slot.clone() };
         let mut options = runtime::Options::new(kafka.settings(), &kafka.topic_prefix, &slot);
+        options.workers = self.workers.clamp(1, WORKERS_MAX);
+        options.accept_log_gap = self.accept_log_gap;
+        options.accept_input_gap = self.accept_input_gap;
         options.batch_time = Duration::from_millis(self.batch_ms);
         options.recovery_deadline = Duration::from_secs(self.recovery_deadline_s);
         options.limits.batch_inputs = self.batch_inputs;

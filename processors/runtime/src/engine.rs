@@ -128,6 +128,7 @@ impl Core {
                 self.recovered(generation, shards, halted, now_us)
             }
             (Phase::Polling, Event::Done) => self.poll(),
+            (Phase::Polling, Event::Halted(shards)) => self.halt(shards),
             (Phase::Polling | Phase::Idle, Event::Polled { inputs, acks }) => self.polled(inputs, &acks, now_us),
             (Phase::Fetching { batch }, Event::Fetched(rows)) => self.fetched(batch, rows, now_us),
             (Phase::Transacting { transaction, at, tally }, event) => {
@@ -201,6 +202,18 @@ impl Core {
             positions: assignment.shards.iter().map(|(number, shard)| (*number, position(shard))).collect(),
             halted: assignment.halted.keys().copied().collect(),
         }
+    }
+
+    /// Takes shards out of the assignment; what was polled of them is read again by the next one.
+    fn halt(&mut self, shards: Vec<(i32, Halt)>) -> Action {
+        if let Some(assignment) = &mut self.assignment {
+            for (number, halt) in shards {
+                assignment.shards.remove(&number);
+                assignment.halted.insert(number, halt);
+                self.pending.retain(|input| input.shard != number);
+            }
+        }
+        self.poll()
     }
 
     fn poll(&mut self) -> Action {

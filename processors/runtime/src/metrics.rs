@@ -1,5 +1,7 @@
-//! Metrics of the engine. Label `stream` is from the catalog; every other label is a closed list.
+//! Metrics of the engine. Label `stream` is from the catalog, `worker` the worker's number in its process; every other label is a
+//! closed list. `docs/metrics.md` has them all with their alarms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -7,6 +9,7 @@ use state::{Mark, Shard};
 
 use crate::engine::Failure;
 use crate::engine::decide::Tally;
+use crate::engine::transaction::Transaction;
 
 const INPUTS: &str = "forebay_runtime_inputs_total";
 const DUPLICATES: &str = "forebay_runtime_duplicates_total";
@@ -16,7 +19,7 @@ const ABORTS: &str = "forebay_runtime_aborts_total";
 const RESTARTS: &str = "forebay_runtime_restarts_total";
 const RECYCLES: &str = "forebay_runtime_recycles_total";
 const BATCH: &str = "forebay_runtime_batch_inputs";
-const PRODUCE: &str = "forebay_runtime_transaction_seconds";
+const STEP: &str = "forebay_runtime_transaction_seconds";
 const OWNED: &str = "forebay_runtime_shards_owned";
 const HALTED: &str = "forebay_runtime_shards_halted";
 const RECOVERY: &str = "forebay_runtime_recovery_seconds";
@@ -24,6 +27,38 @@ const REPLAYED: &str = "forebay_runtime_replayed_frames";
 const TORN: &str = "forebay_runtime_torn_frames_total";
 const APPLY_LAG: &str = "forebay_runtime_apply_lag_seconds";
 const MARK_FRAME: &str = "forebay_runtime_mark_frame";
+const APPLY_BACKLOG: &str = "forebay_runtime_apply_lag_frames";
+const MARK_AGE: &str = "forebay_runtime_mark_age_seconds";
+const LAG: &str = "forebay_runtime_lag_records";
+const STABLE_END_AGE: &str = "forebay_runtime_stable_end_age_seconds";
+const CLOCK_SKEW: &str = "forebay_runtime_clock_skew_seconds";
+const FENCED: &str = "forebay_runtime_fenced_total";
+const CLAIMS: &str = "forebay_runtime_claims_total";
+const MISMATCH: &str = "forebay_runtime_offset_trailer_mismatch_total";
+const WAITING: &str = "forebay_runtime_shards_waiting";
+const FETCHED: &str = "forebay_runtime_rows_fetched_total";
+
+/// Labels of a worker's gauges: several workers of a process must not overwrite each other's.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    stream: Arc<str>,
+    worker: Arc<str>,
+}
+
+impl Place {
+    /// `number` counts the workers of the stream in this process.
+    pub(crate) fn new(stream: &Arc<str>, number: usize) -> Self {
+        Self { stream: stream.clone(), worker: number.to_string().into() }
+    }
+
+    fn stream(&self) -> Arc<str> {
+        self.stream.clone()
+    }
+
+    fn worker(&self) -> Arc<str> {
+        self.worker.clone()
+    }
+}
 
 /// Tells the recorder what each metric is; once per process is enough, more do no harm.
 pub(crate) fn describe() {
@@ -32,16 +67,26 @@ pub(crate) fn describe() {
     describe_counter!(DEAD_LETTERS, "inputs that became dead letters");
     describe_counter!(COMMITS, "committed transactions");
     describe_counter!(ABORTS, "failed steps by why: abort, ownership, restart, fenced");
-    describe_counter!(RESTARTS, "new starts of a worker");
+    describe_counter!(RESTARTS, "new starts of a worker, by why: failed, fenced");
     describe_counter!(RECYCLES, "producers replaced because an EndTxn may have been sent twice");
     describe_histogram!(BATCH, Unit::Count, "inputs of a transaction");
-    describe_histogram!(PRODUCE, Unit::Seconds, "time of a step of the transaction");
+    describe_histogram!(STEP, Unit::Seconds, "time of a step: fetch, begin, produce, send_offsets, commit, abort");
     describe_gauge!(OWNED, "shards that run here");
     describe_gauge!(HALTED, "shards that are halted here: somebody must look");
     describe_histogram!(RECOVERY, Unit::Seconds, "time to read an assignment back");
     describe_counter!(REPLAYED, "frames read back from the log into the store");
     describe_counter!(TORN, "frames ignored in the log because they were not whole");
     describe_histogram!(APPLY_LAG, Unit::Seconds, "from commit to the store's acknowledgement");
+    describe_gauge!(APPLY_BACKLOG, "committed frames the store has not acknowledged");
+    describe_gauge!(MARK_AGE, Unit::Seconds, "age of the oldest committed frame that no watermark covers");
+    describe_gauge!(LAG, "records of the inputs up to their stable ends that were not polled yet");
+    describe_gauge!(STABLE_END_AGE, Unit::Seconds, "how long an open transaction has held the stable end of an input");
+    describe_gauge!(CLOCK_SKEW, Unit::Seconds, "difference between the own clock and the broker's append times");
+    describe_counter!(FENCED, "times another producer or consumer took the worker's slot");
+    describe_counter!(CLAIMS, "shards taken over");
+    describe_counter!(MISMATCH, "shards whose offset in the group was not the log's position; the log won");
+    describe_gauge!(WAITING, "shards that wait for the registry to name the schema of their next record");
+    describe_counter!(FETCHED, "rows read from the store because they were not in the cache");
     describe_gauge!(MARK_FRAME, "number of the last frame below the watermark, summed over shards by the reader");
 }
 
@@ -64,27 +109,65 @@ pub(crate) fn failed(stream: &str, failure: &Failure) {
     counter!(ABORTS, "stream" => stream.to_owned(), "why" => why).increment(1);
 }
 
-pub(crate) fn restarted(stream: &str) {
-    counter!(RESTARTS, "stream" => stream.to_owned()).increment(1);
+pub(crate) fn restarted(stream: &str, fenced: bool) {
+    let why = if fenced { "fenced" } else { "failed" };
+    counter!(RESTARTS, "stream" => stream.to_owned(), "why" => why).increment(1);
+    if fenced {
+        counter!(FENCED, "stream" => stream.to_owned()).increment(1);
+    }
 }
 
 pub(crate) fn recycled(stream: &str) {
     counter!(RECYCLES, "stream" => stream.to_owned()).increment(1);
 }
 
-pub(crate) fn batch(stream: &str, inputs: usize, produce: Duration) {
-    histogram!(BATCH, "stream" => stream.to_owned()).record(inputs as f64);
-    histogram!(PRODUCE, "stream" => stream.to_owned(), "step" => "produce").record(produce);
+pub(crate) fn step(stream: &str, step: &'static str, took: Duration) {
+    histogram!(STEP, "stream" => stream.to_owned(), "step" => step).record(took);
 }
 
-pub(crate) fn owned(stream: &str, running: usize, halted: usize) {
-    gauge!(OWNED, "stream" => stream.to_owned()).set(running as f64);
-    gauge!(HALTED, "stream" => stream.to_owned()).set(halted as f64);
+/// A transaction is in the broker's log; `trailers` are partition, offset and append time (ms).
+pub(crate) fn produced(place: &Place, transaction: &Transaction, trailers: &[(i32, i64, i64)], now_us: i64) {
+    if transaction.changes.is_empty() {
+        counter!(CLAIMS, "stream" => place.stream()).increment(transaction.records.len() as u64);
+    } else {
+        histogram!(BATCH, "stream" => place.stream()).record(transaction.inputs as f64);
+    }
+    let skew = trailers.iter().map(|(_, _, appended_ms)| (now_us - appended_ms * 1_000).abs()).max();
+    if let Some(skew) = skew {
+        gauge!(CLOCK_SKEW, "stream" => place.stream(), "worker" => place.worker()).set(skew as f64 / 1e6);
+    }
 }
 
-pub(crate) fn recovered(stream: &str, took: Duration, running: usize, halted: usize) {
+pub(crate) fn fetched(stream: &str, rows: usize) {
+    counter!(FETCHED, "stream" => stream.to_owned()).increment(rows as u64);
+}
+
+pub(crate) fn owned(place: &Place, running: usize, halted: usize) {
+    gauge!(OWNED, "stream" => place.stream(), "worker" => place.worker()).set(running as f64);
+    gauge!(HALTED, "stream" => place.stream(), "worker" => place.worker()).set(halted as f64);
+}
+
+/// Frames the store has not acknowledged, and shards that wait for the registry.
+pub(crate) fn waiting(place: &Place, frames: usize, shards: usize) {
+    gauge!(APPLY_BACKLOG, "stream" => place.stream(), "worker" => place.worker()).set(frames as f64);
+    gauge!(WAITING, "stream" => place.stream(), "worker" => place.worker()).set(shards as f64);
+}
+
+pub(crate) fn lag(place: &Place, records: i64, stable_end_age: Duration) {
+    gauge!(LAG, "stream" => place.stream(), "worker" => place.worker()).set(records as f64);
+    gauge!(STABLE_END_AGE, "stream" => place.stream(), "worker" => place.worker()).set(stable_end_age.as_secs_f64());
+}
+
+pub(crate) fn mark_age(place: &Place, age: Duration) {
+    gauge!(MARK_AGE, "stream" => place.stream(), "worker" => place.worker()).set(age.as_secs_f64());
+}
+
+pub(crate) fn offsets_differ(stream: &str) {
+    counter!(MISMATCH, "stream" => stream.to_owned()).increment(1);
+}
+
+pub(crate) fn recovered(stream: &str, took: Duration) {
     histogram!(RECOVERY, "stream" => stream.to_owned()).record(took);
-    owned(stream, running, halted);
 }
 
 pub(crate) fn replayed(shard: &Shard, frames: usize, torn: usize) {

@@ -6,7 +6,7 @@ use state::{Mark, Shard, StateStore, store};
 
 use crate::engine::assignment::ShardState;
 use crate::engine::dedupe::{MINUTE_MS, Window};
-use crate::engine::recover::{Halt, LogRecord, Tip, rebuild};
+use crate::engine::recover::{Halt, LogRecord, LogStart, Tip, rebuild};
 use crate::engine::rules::Rule;
 use crate::engine::settings::Settings;
 use crate::metrics;
@@ -18,15 +18,15 @@ pub struct Plan {
     pub shard: Shard,
     /// Its watermark.
     pub mark: Option<Mark>,
-    /// First offset that retention left in its log.
-    pub log_start: i64,
+    /// Where its log begins.
+    pub log_start: LogStart,
 }
 
 impl Plan {
-    /// The offset to read the log from: the trailer the mark speaks of.
+    /// The offset to read the log from: the trailer the mark speaks of, or what retention left.
     #[must_use]
     pub fn from(&self) -> i64 {
-        self.mark.as_ref().map_or(0, |mark| mark.applied - 1).max(0)
+        self.mark.as_ref().map_or(0, |mark| mark.applied - 1).max(self.log_start.offset).max(0)
     }
 }
 

@@ -1,18 +1,22 @@
-//! One worker: a consumer, a transactional producer and the thread that serves both.
+//! Workers: each a consumer, a transactional producer and the thread that serves both.
 //!
-//! [`start`] registers the loop's thread and the applier with the process. The thread performs what the engine core
-//! asks for, one action at a time; every error ends in one of three decisions (abort, ownership lost, start again).
+//! [`start`] registers the loops' threads and appliers with the process. A thread performs what the engine core asks for,
+//! one action at a time; every error ends in one of four decisions (abort, ownership lost, start again, fenced).
 
 mod applier;
 mod gather;
 mod group;
+mod lag;
 mod producer;
+mod readiness;
 mod recover;
 mod session;
+mod trace;
+mod writers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::kafka;
 use chassis::lifecycle::{Lifecycle, Stop};
@@ -21,11 +25,12 @@ use schemas::names::Topics;
 use schemas::registry::{Registry, SchemaIds};
 use state::StateStore;
 
+use self::readiness::Readiness;
 use self::session::{Ended, Session};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::transaction::Topic;
 use crate::logic::Logic;
-use crate::metrics;
+use crate::metrics::{self, Place};
 
 /// A transactional call that blocks longer ends the process: nothing else can tell it from a hang (F7).
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -33,7 +38,10 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 const RESTART_FIRST: Duration = Duration::from_millis(100);
 const RESTART_MAX: Duration = Duration::from_secs(10);
 
-/// How a worker runs.
+/// A worker that is fenced again within this span shares its slot with another one.
+const FENCED_TWICE: Duration = Duration::from_secs(60);
+
+/// How workers run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The cluster.
@@ -46,6 +54,13 @@ pub struct Options {
     pub batch_time: Duration,
     /// Reading a shard back may take this long before it is halted with a diagnosis.
     pub recovery_deadline: Duration,
+    /// Workers of this process, each with a thread, a producer and a share of the shards. One: the slot's name is used as
+    /// it is; more: `<slot>-0`, `<slot>-1` and so on.
+    pub workers: usize,
+    /// Frames that retention removed from the log before the store had them are passed over. For one start, by an operator.
+    pub accept_log_gap: bool,
+    /// Events that were deleted before they were processed are passed over. For one start, by an operator.
+    pub accept_input_gap: bool,
     /// Bounds of the engine.
     pub limits: Limits,
 }
@@ -60,8 +75,19 @@ impl Options {
             slot: slot.to_owned(),
             batch_time: Duration::from_millis(50),
             recovery_deadline: Duration::from_secs(60),
+            workers: 1,
+            accept_log_gap: false,
+            accept_input_gap: false,
             limits: Limits::default(),
         }
+    }
+
+    /// The slot of each worker.
+    fn slots(&self) -> Vec<String> {
+        if self.workers <= 1 {
+            return vec![self.slot.clone()];
+        }
+        (0..self.workers).map(|worker| format!("{}-{worker}", self.slot)).collect()
     }
 }
 
@@ -130,11 +156,14 @@ pub(crate) struct Worker {
     pub(crate) topics: TopicNames,
     pub(crate) tokio: tokio::runtime::Handle,
     pub(crate) lifecycle: Lifecycle,
+    /// Labels of its gauges.
+    pub(crate) place: Place,
+    readiness: Arc<Readiness>,
     /// When the transactional call in progress began, ms of the boot clock; 0 when there is none.
-    pub(crate) blocked_since: Arc<AtomicI64>,
+    blocked_since: Arc<AtomicI64>,
 }
 
-/// Starts the worker of `parts.logic`'s stream. Returns when it is registered; it becomes ready by itself.
+/// Starts the workers of `parts.logic`'s stream. Returns when they are registered; they become ready by themselves.
 ///
 /// # Errors
 /// [`Error`] with what to change.
@@ -142,21 +171,26 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
     let lifecycle = lifecycle.core();
     let name = parts.logic.name();
     let stream = parts.catalog.stream(name).ok_or_else(|| Error::UnknownStream(name.to_owned()))?;
-    let settings = Settings::of(stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?;
+    let settings = Arc::new(Settings::of(stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?);
     parts.store.open_stream(name, stream.partitions, stream.buckets).await?;
     metrics::describe();
-    let worker = Worker {
-        topics: topics_of(stream, &options.prefix),
-        settings: Arc::new(settings),
-        tokio: tokio::runtime::Handle::current(),
-        lifecycle: lifecycle.clone(),
-        blocked_since: Arc::default(),
-        options,
-        parts,
-    };
-    lifecycle.set_ready(name, false, "waiting for shards");
-    watch(&lifecycle, worker.blocked_since.clone());
-    lifecycle.thread(name, move |stop| worker.run(&stop))?;
+    let readiness = Arc::new(Readiness::new(lifecycle.clone(), name));
+    for (number, slot) in options.slots().into_iter().enumerate() {
+        let worker = Worker {
+            topics: topics_of(stream, &options.prefix),
+            settings: settings.clone(),
+            tokio: tokio::runtime::Handle::current(),
+            lifecycle: lifecycle.clone(),
+            place: Place::new(&settings.stream, number),
+            readiness: readiness.clone(),
+            blocked_since: Arc::default(),
+            options: Options { slot, ..options.clone() },
+            parts: parts.clone(),
+        };
+        worker.ready(false, "waiting for shards");
+        watch(&lifecycle, worker.blocked_since.clone());
+        lifecycle.thread(name, move |stop| worker.run(&stop))?;
+    }
     Ok(())
 }
 
@@ -189,38 +223,55 @@ fn watch(lifecycle: &Lifecycle, blocked_since: Arc<AtomicI64>) {
 }
 
 impl Worker {
+    /// Name the broker fences producers of this slot by.
+    fn transactional_id(&self) -> String {
+        format!("{}forebay.{}.{}", self.options.prefix, self.settings.stream, self.options.slot)
+    }
+
+    fn ready(&self, ready: bool, detail: &str) {
+        self.readiness.set(&self.options.slot, ready, detail);
+    }
+
+    /// Runs a blocking transactional call under the watchdog.
+    fn blocking<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.blocked_since.store((applier::boot_time().as_millis() as i64).max(1), Ordering::Release);
+        let result = call();
+        self.blocked_since.store(0, Ordering::Release);
+        result
+    }
+
     /// Sessions one after another, until the process stops.
     fn run(self, stop: &Stop) -> Result<(), Error> {
+        let stream = &self.settings.stream;
         let mut backoff = RESTART_FIRST;
-        let mut fenced: Option<std::time::Instant> = None;
+        let mut fenced_at: Option<Instant> = None;
         while !stop.requested() {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let ended = match Session::start(&self) {
                 Ok(session) => session.run(stop),
-                Err(why) => Ended::Restart(why),
+                Err(failure) => failure.into(),
             };
-            self.lifecycle.set_ready(self.parts.logic.name(), false, "starting again");
-            match ended {
+            let (why, fenced) = match ended {
                 Ended::Shutdown => break,
                 Ended::Stop(why) => return Err(Error::Stopped(why)),
-                Ended::Restart(why) => {
-                    tracing::warn!(stream = %self.settings.stream, why, "the worker starts again");
-                    metrics::restarted(&self.settings.stream);
-                    if why.contains("fenced") || why.contains("Fenced") {
-                        if fenced.is_some_and(|at| at.elapsed() < Duration::from_secs(60)) {
-                            return Err(Error::SlotUsedTwice(self.options.slot.clone()));
-                        }
-                        fenced = Some(std::time::Instant::now());
-                    }
-                    if begun.elapsed() > Duration::from_secs(60) {
-                        backoff = RESTART_FIRST;
-                    }
-                    self.tokio.block_on(async {
-                        tokio::select! { () = stop.wait() => {}, () = tokio::time::sleep(backoff) => {} }
-                    });
-                    backoff = (backoff * 2).min(RESTART_MAX);
+                Ended::Restart { why, fenced } => (why, fenced),
+            };
+            tracing::warn!(%stream, slot = self.options.slot, why, fenced, "the worker starts again");
+            self.ready(false, "starting again");
+            metrics::restarted(stream, fenced);
+            if fenced {
+                if fenced_at.is_some_and(|at| at.elapsed() < FENCED_TWICE) {
+                    return Err(Error::SlotUsedTwice(self.options.slot.clone()));
                 }
+                fenced_at = Some(Instant::now());
             }
+            if begun.elapsed() > FENCED_TWICE {
+                backoff = RESTART_FIRST;
+            }
+            self.tokio.block_on(async {
+                tokio::select! { () = stop.wait() => {}, () = tokio::time::sleep(backoff) => {} }
+            });
+            backoff = (backoff * 2).min(RESTART_MAX);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use chassis::kafka::Settings;
 use chassis::kafka::topics::{self, Spec};
 
 use crate::name::is_stale;
+use crate::patience::eventually_async;
 
 /// How long one operation may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,6 +105,48 @@ impl Kafka {
         reading.await.expect("the reading thread panicked")
     }
 
+    /// Deletes the records of a partition below `offset`; -1 is its end.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        let mut offsets = TopicPartitionList::new();
+        let offset = if offset < 0 { Offset::End } else { Offset::Offset(offset) };
+        offsets.add_partition_offset(topic, partition, offset).expect("an offset that can be used");
+        let deleted = self.admin().delete_records(&offsets, &AdminOptions::new()).await;
+        deleted.unwrap_or_else(|error| panic!("{topic}: {error}"));
+    }
+
+    /// Deletes a topic and waits until it is gone.
+    ///
+    /// # Panics
+    /// When the broker does not answer, or the topic stays.
+    pub async fn delete_topic(&self, topic: &str) {
+        self.admin().delete_topics(&[topic], &AdminOptions::new()).await.unwrap_or_else(|error| panic!("{topic}: {error}"));
+        eventually_async(PATIENCE, || async {
+            let found = topics::describe(&self.settings, PATIENCE).await.ok()?;
+            found.iter().all(|(name, _)| name != topic).then_some(())
+        })
+        .await;
+    }
+
+    /// Deletes a consumer group as soon as it has no members.
+    ///
+    /// # Panics
+    /// When it keeps its members.
+    pub async fn delete_group(&self, group: &str) {
+        let admin = self.admin();
+        eventually_async(PATIENCE, || async {
+            let deleted = admin.delete_groups(&[group], &AdminOptions::new()).await.ok()?;
+            deleted.iter().all(Result::is_ok).then_some(())
+        })
+        .await;
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.settings.client_config().create().expect("settings of a plain client")
+    }
+
     /// Deletes topics that runs of more than a day ago left behind, by the time in their names.
     ///
     /// # Panics
@@ -114,10 +157,8 @@ impl Kafka {
         if stale.is_empty() {
             return;
         }
-        let admin: AdminClient<DefaultClientContext> =
-            self.settings.client_config().create().expect("settings of a plain client");
         // Another run may be sweeping too: a topic that is gone is as good as deleted.
-        let _gone = admin.delete_topics(&stale, &AdminOptions::new()).await;
+        let _gone = self.admin().delete_topics(&stale, &AdminOptions::new()).await;
     }
 }
 

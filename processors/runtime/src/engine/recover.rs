@@ -62,6 +62,36 @@ pub enum Halt {
         /// What does not fit.
         what: String,
     },
+    /// Events were deleted before this shard had processed them.
+    #[error(
+        "{topic} starts at {start}, but this shard has processed it up to {position}: the events between were deleted unprocessed; see the runbook page \"events gone\", and accept the loss with --accept-input-gap"
+    )]
+    EventsGone {
+        /// Topic, prefix included.
+        topic: String,
+        /// Next offset the shard wants.
+        position: i64,
+        /// First offset still there.
+        start: i64,
+    },
+    /// The input ends below what was processed of it.
+    #[error(
+        "{topic} ends at {end}, but this shard has processed it up to {position}: it was truncated or recreated; see the runbook page \"events recreated\""
+    )]
+    EventsTruncated {
+        /// Topic, prefix included.
+        topic: String,
+        /// Next offset the shard wants.
+        position: i64,
+        /// Its end.
+        end: i64,
+    },
+    /// The partition of the input is not there.
+    #[error("{topic} has no partition for this shard any more: was it deleted? see the runbook page \"events recreated\"")]
+    EventsMissing {
+        /// Topic, prefix included.
+        topic: String,
+    },
     /// A record of a version this program does not know.
     #[error("the log record at offset {offset} was written by a newer version ({version}); run that version")]
     Version {
@@ -126,23 +156,42 @@ pub struct Rebuilt {
     pub torn: usize,
 }
 
-/// Folds the committed records from `applied − 1` on. `log_start` is the first offset that retention left.
+/// Where the log begins, and what to do when that is behind what the store has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogStart {
+    /// First offset that retention left.
+    pub offset: i64,
+    /// The group's offsets equal the mark's positions: no frame that moved them is missing.
+    pub group_agrees: bool,
+    /// An operator said that missing frames are to be passed over.
+    pub gap_accepted: bool,
+}
+
+impl From<i64> for LogStart {
+    fn from(offset: i64) -> Self {
+        Self { offset, ..Self::default() }
+    }
+}
+
+/// Folds the committed records from `applied − 1` on, or from the log's start where that is later.
 ///
 /// # Errors
 /// [`Halt`] when the records do not continue the mark.
-pub fn rebuild(shard: &Shard, mark: Option<&Mark>, log_start: i64, records: &[LogRecord]) -> Result<Rebuilt, Halt> {
+pub fn rebuild(shard: &Shard, mark: Option<&Mark>, start: impl Into<LogStart>, records: &[LogRecord]) -> Result<Rebuilt, Halt> {
+    let start = start.into();
     let applied = mark.map_or(0, |mark| mark.applied);
-    if log_start > applied.saturating_sub(1).max(0) {
-        return Err(Halt::Gap { start: log_start, applied });
-    }
-    let mut fold =
-        Fold { shard, tip: mark.map(Tip::from).unwrap_or_default(), data: BTreeMap::new(), rebuilt: Rebuilt::default() };
+    let gap = (start.offset > applied.saturating_sub(1).max(0)).then_some(start);
+    let tip = mark.map(Tip::from).unwrap_or_default();
+    let mut fold = Fold { shard, gap, tip, data: BTreeMap::new(), rebuilt: Rebuilt::default() };
     let mut records = records.iter();
-    if let Some(mark) = mark {
+    if let (Some(mark), None) = (mark, gap) {
         fold.check_anchor(mark, records.next())?;
     }
     for record in records {
         fold.take(record)?;
+    }
+    if let Some(LogStart { offset, group_agrees: false, gap_accepted: false }) = fold.gap {
+        return Err(Halt::Gap { start: offset, applied });
     }
     let Fold { tip, data, mut rebuilt, .. } = fold;
     rebuilt.torn += data.len();
@@ -152,6 +201,8 @@ pub fn rebuild(shard: &Shard, mark: Option<&Mark>, log_start: i64, records: &[Lo
 
 struct Fold<'a> {
     shard: &'a Shard,
+    /// Records behind the mark may be missing; answered by the first whole frame.
+    gap: Option<LogStart>,
     tip: Tip,
     data: BTreeMap<(i64, WriterId), Vec<(LogData, Bytes)>>,
     rebuilt: Rebuilt,
@@ -200,7 +251,15 @@ impl Fold<'_> {
             return Ok(());
         }
         let broken = |what: String| Halt::Broken { offset, what };
-        if trailer.n != self.tip.n + 1 || trailer.prev_ts != self.tip.ts || trailer.ts <= self.tip.ts {
+        let chains = trailer.n == self.tip.n + 1 && trailer.prev_ts == self.tip.ts && trailer.ts > self.tip.ts;
+        let skips = match self.gap.take() {
+            // a frame that chains proves that nothing is missing
+            Some(_) if chains => false,
+            Some(LogStart { gap_accepted: true, .. }) => trailer.n > self.tip.n && trailer.ts > self.tip.ts,
+            Some(start) => return Err(Halt::Gap { start: start.offset, applied: self.tip.applied }),
+            None => false,
+        };
+        if !chains && !skips {
             return Err(broken(format!(
                 "frame {} ({} after {}) follows frame {} at {}",
                 trailer.n, trailer.ts, trailer.prev_ts, self.tip.n, self.tip.ts

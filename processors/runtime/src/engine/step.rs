@@ -34,6 +34,8 @@ pub enum Event {
         /// Not to be run.
         halted: Vec<(i32, Halt)>,
     },
+    /// Inputs of these shards cannot be read any further; the others run on.
+    Halted(Vec<(i32, Halt)>),
     /// The group took everything back, or it was lost.
     Revoked,
     /// Rows from the store, as asked.

@@ -3,9 +3,10 @@
 mod world;
 
 use schemas::key::EventKey;
+use state::Mark;
 
 use self::world::{Fault, World};
-use super::recover::{Halt, LogRecord, rebuild};
+use super::recover::{Halt, LogRecord, LogStart, rebuild};
 
 #[test]
 fn results_are_numbered_densely_per_subject() {
@@ -142,12 +143,39 @@ fn a_broken_chain_halts_the_shard() {
 }
 
 #[test]
-fn a_log_that_lost_unapplied_frames_halts_the_shard() {
+fn a_log_that_lost_unapplied_frames_halts_the_shard_until_an_operator_accepts_it() {
     let mut world = World::new();
-    world.send_all(["a +1"]);
-    world.run();
+    for _ in 0..2 {
+        world.send_all(["a +1"]);
+        world.run();
+    }
     let (shard, log) = world.log_of("a");
-    assert_eq!(rebuild(&shard, None, 5, &log).unwrap_err(), Halt::Gap { start: 5, applied: 0 });
+    let first = rebuild(&shard, None, 0, &log).unwrap().tip;
+    let second = log.iter().rposition(|record| record.headers.count() == 0).unwrap();
+    let (start, left) = (log[second].offset, &log[second..]);
+    assert_eq!(rebuild(&shard, None, start, left).unwrap_err(), Halt::Gap { start, applied: 0 });
+    let accepted = LogStart { offset: start, gap_accepted: true, ..LogStart::default() };
+    assert_eq!(rebuild(&shard, None, accepted, left).unwrap().tip, first);
+}
+
+#[test]
+fn a_log_emptied_by_retention_goes_on_when_nothing_is_missing() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.send_all(["a +1"]);
+        world.run();
+    }
+    let (shard, log) = world.log_of("a");
+    let tip = rebuild(&shard, None, 0, &log).unwrap().tip;
+    let mark = Mark::from(&tip);
+    let emptied = |group_agrees| LogStart { offset: tip.applied + 3, group_agrees, gap_accepted: false };
+    assert!(matches!(rebuild(&shard, Some(&mark), emptied(false), &[]), Err(Halt::Gap { .. })));
+    assert_eq!(rebuild(&shard, Some(&mark), emptied(true), &[]).unwrap().tip, tip);
+    // the frame after the mark is there: it shows that none is missing, whatever the group says
+    let trailers: Vec<usize> = (0..log.len()).filter(|at| log[*at].headers.count() > 0).collect();
+    let before = Mark::from(&rebuild(&shard, None, 0, &log[..=trailers[trailers.len() - 2]]).unwrap().tip);
+    let second = log.iter().rposition(|record| record.headers.count() == 0).unwrap();
+    assert_eq!(rebuild(&shard, Some(&before), log[second].offset, &log[second..]).unwrap().tip, tip);
 }
 
 #[test]

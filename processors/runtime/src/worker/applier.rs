@@ -1,20 +1,25 @@
 //! From committed frames to the store: many writes in flight, watermarks behind their acks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
 use state::{Frame, Mark, Shard, StateStore, store};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
+use super::Worker;
 use crate::engine::Committed;
 use crate::engine::ledger::Ledger;
 use crate::engine::rules::Rules;
-use crate::metrics;
+use crate::metrics::{self, Place};
 
+/// Between two settings of the mark's age.
+const GAUGE: Duration = Duration::from_secs(1);
 /// Frames being written at once; the backlog bound of the engine keeps the rest finite.
 const IN_FLIGHT: usize = 64;
 /// Backoff after a failed write.
@@ -26,6 +31,33 @@ pub(crate) struct Job {
     pub(crate) committed: Committed,
     /// By a clock that counts suspend.
     pub(crate) at: Duration,
+}
+
+/// The session's end of an applier.
+pub(super) struct Applier {
+    /// Committed frames go in here; closing it lets the applier finish and end.
+    pub(super) jobs: UnboundedSender<Job>,
+    /// Assignment, shard and frame number of what the store acknowledged.
+    pub(super) acks: Receiver<(u64, i32, i64)>,
+    /// Told when it has ended.
+    pub(super) done: oneshot::Receiver<()>,
+}
+
+/// Starts the applier of a session.
+pub(super) fn start(worker: &Worker) -> Applier {
+    let (jobs, jobs_out) = unbounded_channel();
+    let (acks_in, acks) = std::sync::mpsc::channel();
+    let (done_in, done) = oneshot::channel();
+    let (store, age, place) = (worker.parts.store.clone(), worker.settings.limits.apply_age, worker.place.clone());
+    let _entered = worker.tokio.enter();
+    worker.lifecycle.spawn("applier", async move {
+        let result = run(store, jobs_out, acks_in, age, &place).await;
+        metrics::mark_age(&place, Duration::ZERO);
+        // nobody waits for it after a restart of the worker
+        let _ = done_in.send(());
+        result
+    });
+    Applier { jobs, acks, done }
 }
 
 /// Why the applier gave up; the process stops in order.
@@ -54,14 +86,18 @@ pub(crate) fn boot_time() -> Duration {
 type Marked = Result<Vec<(Shard, Mark)>, Error>;
 
 /// Applies frames until the channel closes and everything is acknowledged.
-pub(crate) async fn run(
+async fn run(
     store: Arc<dyn StateStore>,
     mut jobs: UnboundedReceiver<Job>,
     acks: Sender<(u64, i32, i64)>,
     age_max: Duration,
+    place: &Place,
 ) -> Result<(), Error> {
+    let mut gauge = tokio::time::interval(GAUGE);
     let mut running: FuturesUnordered<BoxFuture<'static, Result<(Shard, i64), Error>>> = FuturesUnordered::new();
     let mut ledger = Ledger::new(Rules::all());
+    // commit times of frames that no watermark covers
+    let mut uncovered: BTreeMap<(Shard, i64), Duration> = BTreeMap::new();
     let mut marking: Option<BoxFuture<'static, Marked>> = None;
     let mut open = true;
     while open || !running.is_empty() || ledger.has_marks() || marking.is_some() {
@@ -72,6 +108,7 @@ pub(crate) async fn run(
             job = jobs.recv(), if open && running.len() < IN_FLIGHT => match job {
                 None => open = false,
                 Some(Job { committed, at }) => {
+                    uncovered.insert((committed.frame.shard.clone(), committed.frame.n), at);
                     ledger.begin(&committed);
                     running.push(apply(store.clone(), committed.frame, at, age_max).boxed());
                 }
@@ -87,8 +124,13 @@ pub(crate) async fn run(
                 marking = None;
                 for (shard, mark) in marked? {
                     metrics::mark(&shard, &mark);
+                    uncovered.retain(|(of, n), _| *of != shard || *n > mark.n);
                 }
             },
+            _ = gauge.tick() => {
+                let oldest = uncovered.values().min();
+                metrics::mark_age(place, oldest.map_or(Duration::ZERO, |at| boot_time().saturating_sub(*at)));
+            }
         }
     }
     Ok(())

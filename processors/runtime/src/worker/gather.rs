@@ -1,6 +1,6 @@
 //! Polling: inputs of a batch, and what the group decided meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,13 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
-use schemas::frame;
-use schemas::registry::{self, Registry, SchemaIds};
 
 use super::group::{GroupContext, Rebalance};
 use super::recover::headers_of;
+use super::trace::Traces;
+use super::writers::Writers;
+use crate::engine::Failure;
 use crate::engine::input::{Arrived, Writer};
-use crate::engine::settings::Settings;
-use crate::engine::{Event, Failure};
 
 /// An empty poll returns after this, so that acks and the stop are seen.
 const IDLE: Duration = Duration::from_millis(100);
@@ -32,25 +31,14 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// What a poll brought.
 pub(super) enum Polled {
     Inputs(Vec<Arrived>),
-    Assigned { shards: Vec<i32>, generation: i32, metadata: Arc<ConsumerGroupMetadata> },
+    Assigned {
+        shards: Vec<i32>,
+        generation: i32,
+        metadata: Arc<ConsumerGroupMetadata>,
+    },
     Revoked,
-}
-
-impl Polled {
-    /// The event of a decision of the group.
-    pub(super) fn into_event(self, metadata: &mut Option<Arc<ConsumerGroupMetadata>>) -> Event {
-        match self {
-            Self::Inputs(inputs) => Event::Polled { inputs, acks: Vec::new() },
-            Self::Assigned { shards, generation, metadata: captured } => {
-                *metadata = Some(captured);
-                Event::Assigned { generation, shards }
-            }
-            Self::Revoked => {
-                *metadata = None;
-                Event::Revoked
-            }
-        }
-    }
+    /// A partition cannot be read on: the client said why, not which.
+    Troubled(String),
 }
 
 /// Collects batches: at once when idle, one per `batch_time` under load.
@@ -58,30 +46,80 @@ pub(super) struct Gather {
     batch_time: Duration,
     batch_bytes: usize,
     last_begin: Option<Instant>,
-    running: TopicPartitionList,
+    topic: String,
+    /// Running partitions, and the next offset wanted of each.
+    running: BTreeMap<i32, i64>,
+    /// Records whose writer is being looked up, by partition; such a partition is paused.
+    waiting: BTreeMap<i32, VecDeque<Arrived>>,
     paused: bool,
     /// Records that arrived although none were wanted; the next batch starts with them.
     early: Vec<Arrived>,
+    /// The client said that a partition cannot be read; the next poll tells.
+    trouble: Option<String>,
+    traces: Traces,
 }
 
 impl Gather {
-    pub(super) fn new(batch_time: Duration, batch_bytes: usize) -> Self {
-        Self { batch_time, batch_bytes, last_begin: None, running: TopicPartitionList::new(), paused: false, early: Vec::new() }
+    pub(super) fn new(batch_time: Duration, batch_bytes: usize, topic: &str, traces: Traces) -> Self {
+        Self {
+            batch_time,
+            batch_bytes,
+            last_begin: None,
+            topic: topic.to_owned(),
+            running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            paused: false,
+            early: Vec::new(),
+            trouble: None,
+            traces,
+        }
     }
 
     /// A transaction begins now: the next one is at least `batch_time` away.
     pub(super) fn transaction_begins(&mut self) {
         self.last_begin = Some(Instant::now());
+        self.traces.transaction_begins();
     }
 
-    /// These partitions run from now on.
-    pub(super) fn assigned(&mut self, partitions: impl Iterator<Item = i32>, topic: &str) {
-        self.running = TopicPartitionList::new();
-        for partition in partitions {
-            self.running.add_partition(topic, partition);
-        }
+    /// Spans of what was gathered.
+    pub(super) fn traces(&mut self) -> &mut Traces {
+        &mut self.traces
+    }
+
+    /// These partitions run from now on, from these offsets.
+    pub(super) fn assigned(&mut self, positions: impl Iterator<Item = (i32, i64)>) {
+        self.dropped();
+        self.running = positions.collect();
+    }
+
+    /// The assignment is over.
+    pub(super) fn dropped(&mut self) {
+        self.running.clear();
+        self.waiting.clear();
         self.paused = false;
         self.early.clear();
+        self.trouble = None;
+        self.traces.drop_all();
+    }
+
+    /// Running partitions, and the next offset wanted of each.
+    pub(super) fn running(&self) -> &BTreeMap<i32, i64> {
+        &self.running
+    }
+
+    /// Shards that wait for the registry.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Nothing more is read of these partitions.
+    pub(super) fn halt(&mut self, consumer: &BaseConsumer<GroupContext>, partitions: &[i32]) -> Result<(), Failure> {
+        for partition in partitions {
+            self.running.remove(partition);
+            self.waiting.remove(partition);
+        }
+        self.early.retain(|input| !partitions.contains(&input.shard));
+        consumer.pause(&self.list(partitions.iter().copied())).map_err(on_pause)
     }
 
     /// Polls for a batch, or until the group decided something.
@@ -89,14 +127,16 @@ impl Gather {
         &mut self,
         consumer: &BaseConsumer<GroupContext>,
         writers: &mut Writers,
-        tokio: &tokio::runtime::Handle,
         take: bool,
         inputs_max: usize,
     ) -> Result<Polled, Failure> {
         self.hold(consumer, !take)?;
         let mut inputs = if take { std::mem::take(&mut self.early) } else { Vec::new() };
-        let mut bytes = 0;
-        let mut until = Instant::now() + if take || self.running.count() == 0 { IDLE } else { HELD };
+        if take {
+            self.release(consumer, writers, &mut inputs)?;
+        }
+        let mut bytes = inputs.iter().map(size).sum::<usize>();
+        let mut until = Instant::now() + if take || self.running.is_empty() { IDLE } else { HELD };
         if !inputs.is_empty() {
             until = self.batch_end();
         }
@@ -108,23 +148,31 @@ impl Gather {
             match polled {
                 None if Instant::now() >= until => break,
                 None => {}
-                Some(Err(error)) => on_error(&error)?,
+                Some(Err(error)) => self.on_error(consumer, &error)?,
                 Some(Ok(message)) => {
                     if inputs.is_empty() && take {
                         until = self.batch_end();
                     }
-                    let input = self.arrive(consumer, writers, tokio, &message)?;
-                    bytes += input.value.len() + input.headers.size();
-                    if take { &mut inputs } else { &mut self.early }.push(input);
+                    let input = arrived(&message);
+                    bytes += size(&input);
+                    self.admit(consumer, writers, input, take.then_some(&mut inputs))?;
                 }
+            }
+            if let Some(why) = self.trouble.take() {
+                self.early.append(&mut inputs);
+                return Ok(Polled::Troubled(why));
             }
         }
         Ok(Polled::Inputs(inputs))
     }
 
     /// Serves the group for a moment while no inputs can be taken. Paused partitions deliver nothing; a record that
-    /// slipped through would be lost to this assignment, so it ends the session, which reads it again.
-    pub(super) fn serve(&mut self, consumer: &BaseConsumer<GroupContext>) -> Result<Option<Polled>, Failure> {
+    /// slipped through is kept for the next batch.
+    pub(super) fn serve(
+        &mut self,
+        consumer: &BaseConsumer<GroupContext>,
+        writers: &mut Writers,
+    ) -> Result<Option<Polled>, Failure> {
         self.hold(consumer, true)?;
         let until = Instant::now() + RETRY;
         while Instant::now() < until {
@@ -133,8 +181,8 @@ impl Gather {
                 return Ok(Some(decided));
             }
             match polled {
-                Some(Ok(_)) => return Err(Failure::Restart("a record came from a paused partition".into())),
-                Some(Err(error)) => on_error(&error)?,
+                Some(Ok(message)) => self.admit(consumer, writers, arrived(&message), None)?,
+                Some(Err(error)) => self.on_error(consumer, &error)?,
                 None => {}
             }
         }
@@ -148,45 +196,113 @@ impl Gather {
     }
 
     fn hold(&mut self, consumer: &BaseConsumer<GroupContext>, hold: bool) -> Result<(), Failure> {
-        if self.paused == hold || self.running.count() == 0 {
+        let going: Vec<_> = self.running.keys().copied().filter(|partition| !self.waiting.contains_key(partition)).collect();
+        if self.paused == hold || self.running.is_empty() {
             return Ok(());
         }
-        let done = if hold { consumer.pause(&self.running) } else { consumer.resume(&self.running) };
-        done.map_err(|error| Failure::Restart(format!("pause or resume: {error}")))?;
+        let list = self.list(going.into_iter());
+        let done = if hold { consumer.pause(&list) } else { consumer.resume(&list) };
+        done.map_err(on_pause)?;
         self.paused = hold;
         Ok(())
     }
 
-    /// Takes a record over; waits with everything paused while the registry does not answer.
-    fn arrive(
+    fn list(&self, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+
+    /// Takes a record over when its writer is known; else its partition waits, and no other.
+    fn admit(
         &mut self,
         consumer: &BaseConsumer<GroupContext>,
         writers: &mut Writers,
-        tokio: &tokio::runtime::Handle,
-        message: &BorrowedMessage<'_>,
-    ) -> Result<Arrived, Failure> {
-        let value = message.payload().unwrap_or_default();
-        let writer = loop {
-            match writers.of(value, tokio) {
-                Ok(writer) => break writer,
-                Err(error) => {
-                    tracing::warn!(error, "the registry does not answer; the shards wait");
-                    if self.serve(consumer)?.is_some() {
-                        return Err(Failure::Restart("the group moved while the registry did not answer".into()));
-                    }
-                    self.hold(consumer, false)?;
-                }
+        mut input: Arrived,
+        taken: Option<&mut Vec<Arrived>>,
+    ) -> Result<(), Failure> {
+        let Some(next) = self.running.get_mut(&input.shard) else { return Ok(()) };
+        *next = input.offset + 1;
+        self.traces.arrived(&mut input);
+        if let Some(queue) = self.waiting.get_mut(&input.shard) {
+            queue.push_back(input);
+            return Ok(());
+        }
+        if let Some(writer) = writers.of(&input.value) {
+            input.writer = writer;
+            taken.unwrap_or(&mut self.early).push(input);
+            return Ok(());
+        }
+        let shard = input.shard;
+        self.waiting.entry(shard).or_default().push_back(input);
+        consumer.pause(&self.list([shard].into_iter())).map_err(on_pause)
+    }
+
+    /// Takes what waited for an answer of the registry that is there now.
+    fn release(
+        &mut self,
+        consumer: &BaseConsumer<GroupContext>,
+        writers: &mut Writers,
+        inputs: &mut Vec<Arrived>,
+    ) -> Result<(), Failure> {
+        if self.waiting.is_empty() || !writers.learn() {
+            return Ok(());
+        }
+        let mut free = Vec::new();
+        for (shard, queue) in &mut self.waiting {
+            while let Some(writer) = queue.front().and_then(|input| writers.of(&input.value)) {
+                inputs.extend(queue.pop_front().map(|input| Arrived { writer, ..input }));
             }
-        };
-        Ok(Arrived {
-            shard: message.partition(),
-            offset: message.offset(),
-            appended_ms: message.timestamp().to_millis().unwrap_or_default(),
-            key: message.key().map(bytes::Bytes::copy_from_slice),
-            value: bytes::Bytes::copy_from_slice(value),
-            headers: headers_of(message),
-            writer,
-        })
+            if queue.is_empty() {
+                free.push(*shard);
+            }
+        }
+        writers.forget_unknown();
+        self.waiting.retain(|_, queue| !queue.is_empty());
+        consumer.resume(&self.list(free.into_iter())).map_err(on_pause)
+    }
+
+    /// Errors of the consumer: those the client mends by itself are only logged.
+    fn on_error(&mut self, consumer: &BaseConsumer<GroupContext>, error: &KafkaError) -> Result<(), Failure> {
+        use rdkafka::error::RDKafkaErrorCode as Code;
+        if consumer.client().fatal_error().is_some() {
+            return Err(Failure::Restart(format!("consume: {error}")));
+        }
+        match error.rdkafka_error_code() {
+            Some(
+                Code::OffsetOutOfRange
+                | Code::AutoOffsetReset
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownTopic
+                | Code::UnknownPartition,
+            ) => self.trouble = Some(error.to_string()),
+            _ => tracing::debug!(%error, "consume"),
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+fn on_pause(error: KafkaError) -> Failure {
+    Failure::Restart(format!("pause or resume: {error}"))
+}
+
+fn size(input: &Arrived) -> usize {
+    input.value.len() + input.headers.size()
+}
+
+fn arrived(message: &BorrowedMessage<'_>) -> Arrived {
+    Arrived {
+        shard: message.partition(),
+        offset: message.offset(),
+        appended_ms: message.timestamp().to_millis().unwrap_or_default(),
+        key: message.key().map(bytes::Bytes::copy_from_slice),
+        value: bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+        headers: headers_of(message),
+        // looked up before the engine sees the record
+        writer: Writer::Unframed,
     }
 }
 
@@ -213,55 +329,4 @@ fn decided(consumer: &BaseConsumer<GroupContext>) -> Result<Option<Polled>, Fail
             return Err(Failure::Restart("an assignment came without generation and member id".into()));
         }
     })
-}
-
-/// Errors of the consumer: those the client mends by itself are logged by its context.
-fn on_error(error: &KafkaError) -> Result<(), Failure> {
-    use rdkafka::error::RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
-        Some(
-            Code::OffsetOutOfRange | Code::AutoOffsetReset | Code::UnknownTopicOrPartition | Code::Fatal | Code::FencedInstanceId,
-        ) => Err(Failure::Restart(format!("consume: {error}"))),
-        _ => {
-            tracing::debug!(%error, "consume");
-            Ok(())
-        }
-    }
-}
-
-/// Writer schemas by id.
-pub(super) struct Writers {
-    registry: Arc<Registry>,
-    known: HashMap<i32, Writer>,
-}
-
-/// Ids remembered at the most.
-const KNOWN_MAX: usize = 10_000;
-
-impl Writers {
-    pub(super) fn new(settings: &Settings, registry: Arc<Registry>, ids: &SchemaIds) -> Self {
-        let current = settings.event_types.values().filter_map(|event| {
-            let name: &str = &event.reader.full_name;
-            Some((ids.id_of(name)?, Writer::Current(name.into())))
-        });
-        Self { registry, known: current.collect() }
-    }
-
-    /// Who wrote `value`; an error when the registry does not answer.
-    fn of(&mut self, value: &[u8], tokio: &tokio::runtime::Handle) -> Result<Writer, String> {
-        let Ok((id, _)) = frame::split(value) else { return Ok(Writer::Unframed) };
-        if let Some(writer) = self.known.get(&id) {
-            return Ok(writer.clone());
-        }
-        match tokio.block_on(self.registry.schema_by_id(id)) {
-            Ok(schema) => {
-                if self.known.len() < KNOWN_MAX {
-                    self.known.insert(id, Writer::Other(schema.clone()));
-                }
-                Ok(Writer::Other(schema))
-            }
-            Err(registry::Error::NotFound(_) | registry::Error::Unusable { .. }) => Ok(Writer::Unknown(id)),
-            Err(error) => Err(error.to_string()),
-        }
-    }
 }

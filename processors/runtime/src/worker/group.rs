@@ -14,6 +14,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
+use super::lag::Lag;
+use crate::metrics::Place;
+
 /// What the group decided.
 pub(crate) enum Rebalance {
     /// These partitions are ours; proven metadata comes along.
@@ -25,12 +28,16 @@ pub(crate) enum Rebalance {
 }
 
 /// Context of the worker's consumer.
-#[derive(Default)]
 pub(crate) struct GroupContext {
     happened: Mutex<VecDeque<Rebalance>>,
+    lag: Lag,
 }
 
 impl GroupContext {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { happened: Mutex::default(), lag: Lag::new(place) }
+    }
+
     /// The oldest decision nobody looked at yet.
     pub(crate) fn take(&self) -> Option<Rebalance> {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -42,7 +49,9 @@ impl GroupContext {
 }
 
 impl ClientContext for GroupContext {
-    fn stats(&self, _statistics: Statistics) {}
+    fn stats(&self, statistics: Statistics) {
+        self.lag.look(&statistics);
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "consumer");

@@ -20,6 +20,8 @@ use crate::engine::transaction::Transaction;
 
 /// Retriable transactional calls are repeated this long before the transaction is aborted.
 const RETRY: Duration = Duration::from_secs(5);
+/// Taking the transactional id over waits for what its last owner left open.
+const INIT: Duration = Duration::from_secs(30);
 /// The broker's transaction time-out is 10 s: a drain that takes longer is lost anyway.
 const DRAIN: Duration = Duration::from_secs(10);
 /// An EndTxn that took longer may have been sent twice (F4).
@@ -97,16 +99,16 @@ impl Producer {
             .transactional(transactional_id)
             .create_with_context(ReportContext::default())
             .map_err(|error| Failure::Restart(format!("the producer cannot be created: {error}")))?;
+        let context = client.context().clone();
+        let made = Self { client, context };
         let begun = Instant::now();
         loop {
-            match client.init_transactions(Duration::from_secs(30)) {
-                Ok(()) => break,
-                Err(error) if is_retriable(&error) && begun.elapsed() < Duration::from_secs(60) => {}
-                Err(error) => return Err(Failure::Restart(format!("init_transactions: {error}"))),
+            match made.client.init_transactions(INIT) {
+                Ok(()) => return Ok(made),
+                Err(error) if is_retriable(&error) && begun.elapsed() < 2 * INIT => {}
+                Err(error) => return Err(made.beyond_repair("init_transactions", &error)),
             }
         }
-        let context = client.context().clone();
-        Ok(Self { client, context })
     }
 
     /// True when a late copy of an EndTxn may still be on its way: the producer must be replaced before the next begin.
@@ -143,7 +145,11 @@ impl Producer {
         }
         if let Some(error) = self.context.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let why = format!("a record was not written: {error}");
-            return Err(if self.is_fatal() { Failure::Restart(why) } else { Failure::Abort(why) });
+            return Err(match self.client.client().fatal_error() {
+                Some((code, cause)) if is_fenced(code) => Failure::Fenced(format!("{why} ({cause})")),
+                Some((_, cause)) => Failure::Restart(format!("{why} ({cause})")),
+                None => Failure::Abort(why),
+            });
         }
         let delivered = self.context.delivered.load(Ordering::Acquire);
         if delivered != transaction.records.len() {
@@ -162,8 +168,7 @@ impl Producer {
                     record = back;
                     ffi::flush(&self.client, Duration::from_millis(10));
                 }
-                Err((error, _)) if self.is_fatal() => return Err(Failure::Restart(format!("produce: {error}"))),
-                Err((error, _)) => return Err(classify("produce", &error)),
+                Err((error, _)) => return Err(self.failure("produce", &error)),
             }
         }
     }
@@ -189,7 +194,7 @@ impl Producer {
             match self.timed_end(|| self.client.commit_transaction(Timeout::Never)) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) => {}
-                Err(error) => return Err(Failure::Restart(format!("the outcome of a commit is unknown: {error}"))),
+                Err(error) => return Err(self.beyond_repair("the outcome of a commit is unknown", &error)),
             }
         }
     }
@@ -199,14 +204,24 @@ impl Producer {
             match self.timed_end(|| self.client.abort_transaction(Timeout::Never)) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) => {}
-                Err(error) => return Err(Failure::Restart(format!("abort: {error}"))),
+                Err(error) => return Err(self.beyond_repair("abort", &error)),
             }
         }
     }
 
-    /// A fatal error is reported under the code of its cause, so the client itself is asked.
-    fn is_fatal(&self) -> bool {
-        self.client.client().fatal_error().is_some()
+    /// What an error of a call means (F6). A fatal one is reported under the code of its cause, so the client is asked.
+    fn failure(&self, step: &str, error: &KafkaError) -> Failure {
+        if self.client.client().fatal_error().is_some() { self.beyond_repair(step, error) } else { classify(step, error) }
+    }
+
+    /// Never guess: start again. Says whether another producer is the cause.
+    fn beyond_repair(&self, step: &str, error: &KafkaError) -> Failure {
+        let text = format!("{step}: {error}");
+        match self.client.client().fatal_error() {
+            Some((code, why)) if is_fenced(code) => Failure::Fenced(format!("{text} ({why})")),
+            Some((_, why)) => Failure::Restart(format!("{text} ({why})")),
+            None => Failure::Restart(text),
+        }
     }
 
     fn timed_end(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
@@ -224,10 +239,16 @@ impl Producer {
             match call() {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) && begun.elapsed() < RETRY => {}
-                Err(error) => return Err(classify(step, &error)),
+                Err(error) => return Err(self.failure(step, &error)),
             }
         }
     }
+}
+
+/// Another producer with our transactional id was started, or the broker ended our transaction for its time-out.
+fn is_fenced(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
 fn is_retriable(error: &KafkaError) -> bool {

@@ -15,13 +15,15 @@ use state::{Mark, Shard, StateStore, store};
 use crate::engine::Failure;
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::headers::HeaderList;
-use crate::engine::recover::{Halt, LogRecord};
+use crate::engine::recover::{Halt, LogRecord, LogStart};
 use crate::engine::settings::Settings;
 use crate::metrics;
 use crate::restore::{Plan, restore};
 
 /// One look at a partition's ends.
 const WATERMARKS: Duration = Duration::from_secs(10);
+/// A partition that cannot be read is asked for this long before it counts as gone.
+const EXAMINE: Duration = Duration::from_secs(5);
 /// Between two looks at the stable end while the barrier holds.
 const BARRIER_POLL: Duration = Duration::from_millis(20);
 
@@ -49,6 +51,21 @@ pub(crate) struct Recovery {
 /// Running shards, and those that must not run.
 pub(crate) type Recovered = (Vec<ShardState>, Vec<(i32, Halt)>);
 
+/// Asks for the group's offsets of these shards.
+type Committed<'a> = dyn Fn(&[i32]) -> Option<BTreeMap<i32, i64>> + 'a;
+
+/// What a recovery is told besides the shards.
+pub(crate) struct Order<'a> {
+    pub(crate) shards: &'a [i32],
+    pub(crate) settings: &'a Settings,
+    pub(crate) store: &'a Arc<dyn StateStore>,
+    pub(crate) tokio: &'a tokio::runtime::Handle,
+    /// The group's offsets of the input; none when it did not answer in time.
+    pub(crate) committed: &'a Committed<'a>,
+    /// Frames that retention removed before they were applied are passed over.
+    pub(crate) gap_accepted: bool,
+}
+
 impl Recovery {
     pub(crate) fn new(kafka: &chassis::kafka::Settings, log_topic: String, deadline: Duration) -> Result<Self, Failure> {
         let create = |config: rdkafka::ClientConfig| {
@@ -57,14 +74,9 @@ impl Recovery {
         Ok(Self { reader: create(kafka.log_reader())?, barrier: create(kafka.barrier())?, log_topic, deadline })
     }
 
-    /// Reads `shards` back and brings the store up to the committed end of each log.
-    pub(crate) fn run(
-        &self,
-        shards: &[i32],
-        settings: &Settings,
-        store: &Arc<dyn StateStore>,
-        tokio: &tokio::runtime::Handle,
-    ) -> Result<Recovered, Failure> {
+    /// Reads shards back and brings the store up to the committed end of each log.
+    pub(crate) fn run(&self, order: &Order<'_>) -> Result<Recovered, Failure> {
+        let Order { shards, settings, store, tokio, .. } = order;
         let begun = Instant::now();
         let names: Vec<_> = shards.iter().map(|number| Assignment::name(&settings.stream, *number)).collect();
         let marks = tokio.block_on(try_join_all(names.iter().map(|shard| store.mark(shard)))).map_err(unavailable)?;
@@ -72,18 +84,24 @@ impl Recovery {
         let mut halted = Vec::new();
         for (shard, mark) in names.into_iter().zip(marks) {
             match self.pass_barrier(&shard, mark.as_ref())? {
-                Ok(log_start) => {
+                Ok(offset) => {
+                    let log_start = LogStart { offset, group_agrees: false, gap_accepted: order.gap_accepted };
                     plans.push(Plan { shard, mark, log_start });
                 }
                 Err(halt) => halted.push((shard.number, halt)),
             }
+        }
+        // not before the barrier: the answer would wait for a dead owner's transaction and not say so
+        let committed = (order.committed)(shards);
+        for plan in &mut plans {
+            plan.log_start.group_agrees = agrees(committed.as_ref(), plan, settings);
         }
         let mut records = self.read(&plans)?;
         let mut running = Vec::new();
         for plan in plans {
             let number = plan.shard.number;
             let records = records.remove(&number).unwrap_or_default();
-            match tokio.block_on(restore(plan, &records, settings, &**store)).map_err(unavailable)? {
+            match tokio.block_on(restore(plan, &records, settings, &***store)).map_err(unavailable)? {
                 Ok(shard) => running.push(shard),
                 Err(halt) => halted.push((number, halt)),
             }
@@ -91,8 +109,33 @@ impl Recovery {
         for (number, halt) in &halted {
             tracing::error!(stream = %settings.stream, shard = number, %halt, "the shard is halted");
         }
-        metrics::recovered(&settings.stream, begun.elapsed(), running.len(), halted.len());
+        compare(committed.as_ref(), &running, settings);
+        metrics::recovered(&settings.stream, begun.elapsed());
         Ok((running, halted))
+    }
+
+    /// Which of these shards cannot be read on at `positions`, and why. Blocks for up to `EXAMINE` and an answer's time.
+    pub(crate) fn examine(&self, topic: &str, positions: &BTreeMap<i32, i64>) -> Vec<(i32, Halt)> {
+        let begun = Instant::now();
+        let mut halted = Vec::new();
+        for (partition, position) in positions {
+            let (topic, position) = (topic.to_owned(), *position);
+            let halt = loop {
+                break match self.barrier.fetch_watermarks(&topic, *partition, WATERMARKS) {
+                    Ok((start, _)) if start > position => Some(Halt::EventsGone { topic, position, start }),
+                    Ok((_, end)) if end < position => Some(Halt::EventsTruncated { topic, position, end }),
+                    Ok(_) => None,
+                    // a broker that just started does not know its partitions yet
+                    Err(_) if begun.elapsed() < EXAMINE => {
+                        std::thread::park_timeout(BARRIER_POLL);
+                        continue;
+                    }
+                    Err(error) => missing(&error).then_some(Halt::EventsMissing { topic }),
+                };
+            };
+            halted.extend(halt.map(|halt| (*partition, halt)));
+        }
+        halted
     }
 
     /// Waits until everything below the log's end is decided (I1). Returns the log's first offset.
@@ -138,7 +181,7 @@ impl Recovery {
         let failed = |error: KafkaError| Failure::Restart(format!("reading {}: {error}", self.log_topic));
         let mut partitions = TopicPartitionList::with_capacity(plans.len());
         let mut open: BTreeMap<i32, ()> = BTreeMap::new();
-        for plan in plans.iter().filter(|plan| plan.from() >= plan.log_start) {
+        for plan in plans {
             partitions.add_partition_offset(&self.log_topic, plan.shard.number, Offset::Offset(plan.from())).map_err(failed)?;
             open.insert(plan.shard.number, ());
         }
@@ -172,6 +215,34 @@ impl Recovery {
         self.reader.unassign().map_err(failed)?;
         Ok(records)
     }
+}
+
+/// Does the group know the shard exactly where the mark does?
+fn agrees(committed: Option<&BTreeMap<i32, i64>>, plan: &Plan, settings: &Settings) -> bool {
+    let position = plan.mark.as_ref().and_then(|mark| mark.positions.get(&*settings.events).copied());
+    position.is_some() && position == committed.and_then(|offsets| offsets.get(&plan.shard.number).copied())
+}
+
+/// The trailer wins over the group's offsets, whatever they say; but somebody should know that they differ.
+fn compare(committed: Option<&BTreeMap<i32, i64>>, running: &[ShardState], settings: &Settings) {
+    let Some(committed) = committed else {
+        tracing::warn!(stream = %settings.stream, "the group's offsets are not known; the log's positions are used as always");
+        metrics::offsets_differ(&settings.stream);
+        return;
+    };
+    for shard in running {
+        let number = shard.shard.number;
+        let (position, group) = (shard.position(&settings.events), committed.get(&number).copied());
+        if group.unwrap_or(0) != position {
+            tracing::error!(shard = %shard.shard, position, group, "the group's offset is not the log's position; the log wins");
+            metrics::offsets_differ(&settings.stream);
+        }
+    }
+}
+
+fn missing(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]

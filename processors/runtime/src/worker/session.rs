@@ -1,22 +1,25 @@
 //! One life of consumer, producer and core: from start to shutdown, or to the next start.
 
+mod shards;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use chassis::lifecycle::Stop;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::{Offset, TopicPartitionList};
 use state::RowKey;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Worker;
-use super::applier::{self, Job};
-use super::gather::{Gather, Writers};
+use super::applier::{self, Applier, Job};
+use super::gather::{Gather, Polled};
 use super::group::GroupContext;
 use super::producer::Producer;
 use super::recover::Recovery;
+use super::trace::Traces;
+use super::writers::Writers;
 use crate::engine::log::WriterId;
 use crate::engine::{Action, Core, Event, Failure, Step};
 use crate::metrics;
@@ -27,21 +30,23 @@ const APPLY_DRAIN: Duration = Duration::from_secs(10);
 /// Without an assignment for this long after one was lost: start again.
 const LOST_MAX: Duration = Duration::from_secs(20);
 
+/// Between two settings of the gauges.
+const GAUGES: Duration = Duration::from_secs(1);
+
 /// How a session ended.
 pub(crate) enum Ended {
     /// The process stops.
     Shutdown,
     /// Start again, with backoff.
-    Restart(String),
+    Restart { why: String, fenced: bool },
     /// Going on would be wrong.
     Stop(String),
 }
 
-/// The session's end of the applier.
-struct Applier {
-    jobs: UnboundedSender<Job>,
-    acks: Receiver<(u64, i32, i64)>,
-    done: tokio::sync::oneshot::Receiver<()>,
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self::Restart { why: failure.why().to_owned(), fenced: matches!(failure, Failure::Fenced(_)) }
+    }
 }
 
 pub(crate) struct Session<'w> {
@@ -57,31 +62,31 @@ pub(crate) struct Session<'w> {
     gather: Gather,
     writers: Writers,
     lost_at: Option<Instant>,
+    gauges_at: Instant,
+    /// Positions of the open transaction.
+    moving: Vec<(i32, i64)>,
 }
 
 impl<'w> Session<'w> {
     /// Step 1 of the protocol: the producer first (it aborts what the slot left open), then the group.
-    pub(crate) fn start(worker: &'w Worker) -> Result<Self, String> {
-        let why = |failure: Failure| failure.why().to_owned();
-        let stream = &worker.settings.stream;
-        let id = format!("{}forebay.{stream}.{}", worker.options.prefix, worker.options.slot);
-        let group = format!("{}forebay.{stream}", worker.options.prefix);
-        let producer = worker.blocking(|| Producer::start(&worker.options.kafka, &id)).map_err(why)?;
-        let recovery =
-            Recovery::new(&worker.options.kafka, worker.topics.log.clone(), worker.options.recovery_deadline).map_err(why)?;
-        let consumer: BaseConsumer<GroupContext> = worker
-            .options
+    pub(crate) fn start(worker: &'w Worker) -> Result<Self, Failure> {
+        let Worker { options, settings, topics, parts, .. } = worker;
+        let group = format!("{}forebay.{}", options.prefix, settings.stream);
+        let producer = worker.blocking(|| Producer::start(&options.kafka, &worker.transactional_id()))?;
+        let recovery = Recovery::new(&options.kafka, topics.log.clone(), options.recovery_deadline)?;
+        let consumer: BaseConsumer<GroupContext> = options
             .kafka
-            .group_consumer(&group, &worker.options.slot)
-            .create_with_context(GroupContext::default())
-            .map_err(|error| format!("the consumer cannot be created: {error}"))?;
-        consumer.subscribe(&[&worker.topics.events]).map_err(|error| format!("subscribe: {error}"))?;
-        let Applier { jobs, acks, done: applier_done } = worker.start_applier();
-        let core =
-            Core::new(worker.settings.clone(), worker.parts.logic.clone(), &worker.options.slot, &host_name(), fresh_writer());
+            .group_consumer(&group, &options.slot)
+            .create_with_context(GroupContext::new(worker.place.clone()))
+            .map_err(|error| Failure::Restart(format!("the consumer cannot be created: {error}")))?;
+        consumer.subscribe(&[&topics.events]).map_err(|error| Failure::Restart(format!("subscribe: {error}")))?;
+        let Applier { jobs, acks, done: applier_done } = applier::start(worker);
+        let core = Core::new(settings.clone(), parts.logic.clone(), &options.slot, &host_name(), fresh_writer());
+        let traces = Traces::new(settings.stream.clone());
+        let (registry, tokio) = (parts.registry.clone(), worker.tokio.clone());
         Ok(Self {
-            gather: Gather::new(worker.options.batch_time, worker.settings.limits.batch_bytes),
-            writers: Writers::new(&worker.settings, worker.parts.registry.clone(), &worker.parts.ids),
+            gather: Gather::new(options.batch_time, settings.limits.batch_bytes, &topics.events, traces),
+            writers: Writers::new(settings, registry, &parts.ids, worker.lifecycle.clone(), tokio),
             worker,
             consumer,
             producer,
@@ -92,28 +97,45 @@ impl<'w> Session<'w> {
             acks,
             applier_done,
             lost_at: None,
+            gauges_at: Instant::now(),
+            moving: Vec::new(),
         })
     }
 
     /// Performs what the core asks for, until the process stops or the session is over.
     pub(crate) fn run(mut self, stop: &Stop) -> Ended {
+        let ended = self.serve(stop);
+        metrics::owned(&self.worker.place, 0, 0);
+        metrics::waiting(&self.worker.place, 0, 0);
+        if matches!(ended, Ended::Shutdown) {
+            self.shut_down();
+        }
+        ended
+    }
+
+    fn serve(&mut self, stop: &Stop) -> Ended {
+        let stream = &self.worker.settings.stream;
         let mut action = Action::Poll { take: false, inputs_max: 0 };
         loop {
             if stop.requested() && matches!(action, Action::Poll { .. }) {
-                return self.shut_down();
+                return Ended::Shutdown;
             }
             let event = match action {
-                Action::Restart { why, .. } => return Ended::Restart(why),
+                Action::Restart { why, fenced } => return Ended::Restart { why, fenced },
                 Action::Stop(why) => return Ended::Stop(why),
-                action => self.perform(action).unwrap_or_else(Event::Failed),
+                action => self.timed(action).unwrap_or_else(Event::Failed),
             };
             if let Event::Failed(failure) = &event {
-                tracing::warn!(stream = %self.worker.settings.stream, ?failure, "a step failed");
-                metrics::failed(&self.worker.settings.stream, failure);
+                tracing::warn!(%stream, ?failure, "a step failed");
+                metrics::failed(stream, failure);
+                if let Some(ended) = self.consumer_ended() {
+                    return ended;
+                }
             }
             let Step { action: next, committed, tally } = self.core.step(event, now_us());
             if let Some(tally) = tally {
-                metrics::committed(&self.worker.settings.stream, tally);
+                metrics::committed(stream, tally);
+                self.gather.traces().committed(&self.moving);
             }
             let at = applier::boot_time();
             for committed in committed {
@@ -122,19 +144,33 @@ impl<'w> Session<'w> {
                     return Ended::Stop("the applier is gone".into());
                 }
             }
+            self.set_gauges();
             action = next;
         }
+    }
+
+    /// Performs an action and tells how long a step of a transaction took.
+    fn timed(&mut self, action: Action) -> Result<Event, Failure> {
+        let step = match &action {
+            Action::Fetch(_) => "fetch",
+            Action::Begin => "begin",
+            Action::Produce(_) => "produce",
+            Action::SendOffsets(_) => "send_offsets",
+            Action::Commit => "commit",
+            Action::Abort => "abort",
+            _ => return self.perform(action),
+        };
+        let begun = Instant::now();
+        let event = self.perform(action);
+        metrics::step(&self.worker.settings.stream, step, begun.elapsed());
+        event
     }
 
     fn perform(&mut self, action: Action) -> Result<Event, Failure> {
         match action {
             Action::Poll { take, inputs_max } => self.poll(take, inputs_max),
-            Action::Recover(shards) => {
-                let Worker { settings, parts, tokio, .. } = self.worker;
-                let (shards, halted) = self.recovery.run(&shards, settings, &parts.store, tokio)?;
-                Ok(Event::Recovered { shards, halted })
-            }
-            Action::Resume { positions, halted } => self.resume(&positions, &halted),
+            Action::Recover(shards) => self.recover(&shards),
+            Action::Resume { positions, .. } => self.resume(&positions),
             Action::Fetch(needs) => self.fetch(needs),
             Action::Begin => {
                 self.recycle()?;
@@ -142,15 +178,17 @@ impl<'w> Session<'w> {
                 self.worker.blocking(|| self.producer.begin()).map(|()| Event::Done)
             }
             Action::Produce(transaction) => {
-                let begun = Instant::now();
                 let trailers = self.worker.blocking(|| self.producer.produce(&transaction, &self.worker.topics))?;
-                metrics::batch(&self.worker.settings.stream, transaction.inputs, begun.elapsed());
+                metrics::produced(&self.worker.place, &transaction, &trailers, now_us());
+                self.gather.traces().produced(transaction.inputs);
                 Ok(Event::Drained(trailers))
             }
             Action::SendOffsets(positions) => {
                 let metadata = self.metadata.clone().ok_or_else(|| Failure::Ownership("no captured group metadata".into()))?;
                 let topic = &self.worker.topics.events;
-                self.worker.blocking(|| self.producer.send_offsets(topic, &positions, &metadata)).map(|()| Event::Done)
+                let sent = self.worker.blocking(|| self.producer.send_offsets(topic, &positions, &metadata));
+                self.moving = positions;
+                sent.map(|()| Event::Done)
             }
             Action::Commit => self.worker.blocking(|| self.producer.commit()).map(|()| Event::Done),
             Action::Abort => {
@@ -161,56 +199,58 @@ impl<'w> Session<'w> {
         }
     }
 
+    /// A consumer beyond repair: another member took its place, or the process must not go on.
+    fn consumer_ended(&self) -> Option<Ended> {
+        let (code, why) = self.consumer.client().fatal_error()?;
+        if matches!(code, rdkafka::types::RDKafkaErrorCode::FencedInstanceId) {
+            return Some(Ended::Restart { why: format!("the consumer was fenced: {why}"), fenced: true });
+        }
+        Some(Ended::Stop(format!("the consumer cannot go on ({code}): {why}")))
+    }
+
     fn poll(&mut self, take: bool, inputs_max: usize) -> Result<Event, Failure> {
         if self.core.assignment().is_none() && self.lost_at.is_some_and(|at| at.elapsed() > LOST_MAX) {
             return Err(Failure::Restart("no assignment came after one was lost".into()));
         }
-        let inputs = match self.gather.poll(&self.consumer, &mut self.writers, &self.worker.tokio, take, inputs_max)? {
-            super::gather::Polled::Inputs(inputs) => inputs,
-            super::gather::Polled::Assigned { shards, generation, metadata } => {
-                self.metadata = Some(metadata);
-                self.lost_at = None;
-                return Ok(Event::Assigned { generation, shards });
-            }
-            super::gather::Polled::Revoked => {
-                self.metadata = None;
-                self.lost_at = Some(Instant::now());
-                self.worker.lifecycle.set_ready(self.worker.parts.logic.name(), true, "no shards of its own at the moment");
-                return Ok(Event::Revoked);
-            }
-        };
-        Ok(Event::Polled { inputs, acks: self.acks.try_iter().collect() })
+        let polled = self.gather.poll(&self.consumer, &mut self.writers, take, inputs_max)?;
+        self.told(polled)
     }
 
-    /// Assigns with explicit offsets, never from the group's (F13).
-    fn resume(&mut self, positions: &[(i32, i64)], halted: &[i32]) -> Result<Event, Failure> {
-        let failed = |error: rdkafka::error::KafkaError| Failure::Restart(format!("assign: {error}"));
-        let topic = &self.worker.topics.events;
-        let mut all = TopicPartitionList::with_capacity(positions.len() + halted.len());
-        let mut paused = TopicPartitionList::new();
-        for (partition, offset) in positions {
-            all.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed)?;
+    fn told(&mut self, polled: Polled) -> Result<Event, Failure> {
+        match polled {
+            Polled::Inputs(inputs) => Ok(Event::Polled { inputs, acks: self.acks.try_iter().collect() }),
+            Polled::Assigned { shards, generation, metadata } => {
+                self.metadata = Some(metadata);
+                self.lost_at = None;
+                Ok(Event::Assigned { generation, shards })
+            }
+            Polled::Revoked => {
+                self.metadata = None;
+                self.lost_at = Some(Instant::now());
+                self.gather.dropped();
+                self.worker.ready(true, "no shards of its own at the moment");
+                metrics::owned(&self.worker.place, 0, 0);
+                Ok(Event::Revoked)
+            }
+            Polled::Troubled(why) => self.halt(&why),
         }
-        for partition in halted {
-            all.add_partition_offset(topic, *partition, Offset::End).map_err(failed)?;
-            paused.add_partition(topic, *partition);
+    }
+
+    fn set_gauges(&mut self) {
+        if self.gauges_at.elapsed() < GAUGES {
+            return;
         }
-        self.consumer.assign(&all).map_err(failed)?;
-        if !halted.is_empty() {
-            self.consumer.pause(&paused).map_err(failed)?;
-        }
-        self.gather.assigned(positions.iter().map(|(partition, _)| *partition), topic);
-        let detail = format!("{} shards run, {} are halted", positions.len(), halted.len());
-        tracing::info!(stream = %self.worker.settings.stream, slot = self.worker.options.slot, detail, "assigned");
-        metrics::owned(&self.worker.settings.stream, positions.len(), halted.len());
-        self.worker.lifecycle.set_ready(self.worker.parts.logic.name(), true, detail);
-        Ok(Event::Done)
+        self.gauges_at = Instant::now();
+        let frames =
+            self.core.assignment().map_or(0, |assignment| assignment.shards.values().map(|shard| shard.backlog().0).sum());
+        metrics::waiting(&self.worker.place, frames, self.gather.waiting());
     }
 
     /// Rows of a batch from the store. While it does not answer the group is served and nothing is lost.
     fn fetch(&mut self, needs: Vec<(i32, RowKey)>) -> Result<Event, Failure> {
         let Worker { settings, parts, tokio, .. } = self.worker;
-        let mut by_shard = std::collections::BTreeMap::<i32, Vec<RowKey>>::new();
+        metrics::fetched(&settings.stream, needs.len());
+        let mut by_shard = BTreeMap::<i32, Vec<RowKey>>::new();
         for (shard, key) in needs {
             by_shard.entry(shard).or_default().push(key);
         }
@@ -228,8 +268,8 @@ impl<'w> Session<'w> {
                 }
                 Err(state::Error::Unavailable(error)) => {
                     tracing::warn!(error, "the store does not answer reads; inputs wait");
-                    if let Some(event) = self.gather.serve(&self.consumer)? {
-                        return Ok(event.into_event(&mut self.metadata));
+                    if let Some(polled) = self.gather.serve(&self.consumer, &mut self.writers)? {
+                        return self.told(polled);
                     }
                 }
                 Err(error) => return Err(Failure::Restart(format!("the store: {error}"))),
@@ -243,13 +283,14 @@ impl<'w> Session<'w> {
             let stream = &self.worker.settings.stream;
             tracing::info!(%stream, "the producer is recycled");
             metrics::recycled(stream);
-            let id = format!("{}forebay.{stream}.{}", self.worker.options.prefix, self.worker.options.slot);
+            let id = self.worker.transactional_id();
             self.producer = self.worker.blocking(|| Producer::start(&self.worker.options.kafka, &id))?;
+            self.core.set_writer(fresh_writer());
         }
         Ok(())
     }
 
-    fn shut_down(mut self) -> Ended {
+    fn shut_down(mut self) {
         self.jobs = None;
         let drained = self.worker.tokio.block_on(async { tokio::time::timeout(APPLY_DRAIN, &mut self.applier_done).await });
         if drained.is_err() {
@@ -257,32 +298,6 @@ impl<'w> Session<'w> {
         }
         self.consumer.unsubscribe();
         super::gather::leave(&self.consumer);
-        Ended::Shutdown
-    }
-}
-
-impl Worker {
-    /// Runs a blocking transactional call under the watchdog.
-    pub(super) fn blocking<T>(&self, call: impl FnOnce() -> T) -> T {
-        self.blocked_since.store((applier::boot_time().as_millis() as i64).max(1), Ordering::Release);
-        let result = call();
-        self.blocked_since.store(0, Ordering::Release);
-        result
-    }
-
-    fn start_applier(&self) -> Applier {
-        let (jobs, jobs_out) = tokio::sync::mpsc::unbounded_channel();
-        let (acks_in, acks) = std::sync::mpsc::channel();
-        let (done_in, done) = tokio::sync::oneshot::channel();
-        let (store, age) = (self.parts.store.clone(), self.settings.limits.apply_age);
-        let _entered = self.tokio.enter();
-        self.lifecycle.spawn("applier", async move {
-            let result = applier::run(store, jobs_out, acks_in, age).await;
-            // nobody waits for it after a restart of the worker
-            let _ = done_in.send(());
-            result
-        });
-        Applier { jobs, acks, done }
     }
 }
 

@@ -95,6 +95,11 @@ impl Deployment {
 
     /// A worker in `slot`; it stops with the lifecycle.
     pub(crate) async fn start(&self, slot: &str) -> Lifecycle {
+        self.start_as(slot, |_| {}).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn start_as(&self, slot: &str, change: impl FnOnce(&mut Options)) -> Lifecycle {
         let lifecycle = Lifecycle::new();
         let parts = Parts {
             logic: logic::of(Count),
@@ -103,9 +108,42 @@ impl Deployment {
             registry: self.registry.clone(),
             store: self.store.clone(),
         };
-        let options = Options::new(self.kafka.settings().clone(), &self.prefix, slot);
+        let mut kafka = self.kafka.settings().clone();
+        // a static member that is gone keeps its shards for the length of a session
+        kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
+        let mut options = Options::new(kafka, &self.prefix, slot);
+        change(&mut options);
         runtime::start(options, parts, &lifecycle).await.unwrap();
         lifecycle
+    }
+
+    /// What the worker says of itself, once it says this.
+    pub(crate) async fn says(lifecycle: &Lifecycle, text: &str) -> String {
+        testkit::eventually(PATIENCE, || {
+            let said = lifecycle.components().into_iter().map(|component| component.detail).collect::<String>();
+            said.contains(text).then_some(said)
+        })
+        .await
+    }
+
+    /// Workers from now on ask this registry for schemas they do not know.
+    pub(crate) fn use_registry(&mut self, url: &str) {
+        self.registry = Arc::new(Registry::new(url, None).unwrap());
+    }
+
+    /// The store is lost.
+    pub(crate) fn lose_store(&mut self) {
+        self.store = Arc::new(Memory::new());
+    }
+
+    /// The consumer group of the workers.
+    pub(crate) fn group(&self) -> String {
+        format!("{}forebay.flights", self.prefix)
+    }
+
+    /// Partition of a subject.
+    pub(crate) fn partition(&self, subject: &str) -> i32 {
+        schemas::partition::partition_of(subject, self.catalog.stream("flights").unwrap().partitions)
     }
 
     /// Stops a worker in order.

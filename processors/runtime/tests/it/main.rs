@@ -3,6 +3,14 @@
 #[cfg(test)]
 mod deployment;
 #[cfg(test)]
+mod halted;
+#[cfg(test)]
+mod offsets;
+#[cfg(test)]
 mod once;
 #[cfg(test)]
 mod poison;
+#[cfg(test)]
+mod schemas_unknown;
+#[cfg(test)]
+mod several;
