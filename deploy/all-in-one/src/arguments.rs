@@ -60,8 +60,11 @@ pub(crate) struct Settings {
     #[arg(long, global = true)]
     pub(crate) registry: Option<String>,
     /// A CQL node that is already there, host:port.
-    #[arg(long, global = true)]
+    #[arg(long = "cql-address", visible_alias = "cql", value_name = "CQL", global = true)]
     pub(crate) cql: Option<String>,
+    /// Ports of the engines started here.
+    #[command(flatten)]
+    pub(crate) ports: EnginePorts,
     /// Folder of state, schema cache and key files.
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data: Option<String>,
@@ -76,6 +79,26 @@ pub(crate) struct Settings {
     pub(crate) dump_config: bool,
 }
 
+/// Ports of engines, by the names that `local-engines` has for them too: its errors name them.
+#[derive(Debug, Args)]
+pub(crate) struct EnginePorts {
+    /// Port of the Kafka started here.
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) kafka_port: Option<String>,
+    /// Port of its controller.
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) controller_port: Option<String>,
+    /// Port of the registry started here.
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) registry_port: Option<String>,
+    /// Port of the CQL node started here.
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) cql_port: Option<String>,
+    /// Its port for other nodes.
+    #[arg(long, value_name = "N", global = true)]
+    pub(crate) storage_port: Option<String>,
+}
+
 impl Settings {
     /// Flags as dotted keys, which win over file and environment.
     #[must_use]
@@ -86,6 +109,11 @@ impl Settings {
             ("engines.kafka", &self.kafka),
             ("engines.registry", &self.registry),
             ("engines.cql", &self.cql),
+            ("engines.kafka_port", &self.ports.kafka_port),
+            ("engines.controller_port", &self.ports.controller_port),
+            ("engines.registry_port", &self.ports.registry_port),
+            ("engines.cql_port", &self.ports.cql_port),
+            ("engines.storage_port", &self.ports.storage_port),
             ("data_dir", &self.data),
             ("sample.events_per_second", &self.sample),
         ];

@@ -1,9 +1,11 @@
 //! Settings of `forebay`; units and defaults stand in `default.toml`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use local_engines::options::{default_folder, target_folder};
 
 /// The commented defaults.
 pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
@@ -31,6 +33,23 @@ pub(crate) struct Config {
     pub(crate) telemetry: chassis::telemetry::Config,
 }
 
+impl Config {
+    /// Reads the effective settings. Folders left empty lie in the cargo target folder, where `local-engines` looks too.
+    ///
+    /// # Errors
+    /// As [`chassis::config::load`].
+    pub(crate) fn load(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, chassis::config::Error> {
+        let mut config: Self = chassis::config::load(DEFAULTS, file, flags)?;
+        if config.data_dir.as_os_str().is_empty() {
+            config.data_dir = target_folder().join("forebay");
+        }
+        if config.engines.dir.as_os_str().is_empty() {
+            config.engines.dir = default_folder();
+        }
+        Ok(config)
+    }
+}
+
 /// Where to listen.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Address {
@@ -49,6 +68,16 @@ pub(crate) struct Engines {
     pub(crate) registry: String,
     /// `host:port`.
     pub(crate) cql: String,
+    /// Port of a Kafka started here.
+    pub(crate) kafka_port: u16,
+    /// Port of its controller.
+    pub(crate) controller_port: u16,
+    /// Port of a registry started here.
+    pub(crate) registry_port: u16,
+    /// Port of a CQL node started here.
+    pub(crate) cql_port: u16,
+    /// Its port for other nodes.
+    pub(crate) storage_port: u16,
 }
 
 /// Topic names.

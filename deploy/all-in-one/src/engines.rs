@@ -1,7 +1,7 @@
 //! Engines of the quick start: given by address, or started on this machine.
 
 use anyhow::{Context, Result};
-use local_engines::{Engines, Options, Owner};
+use local_engines::{Engines, Options, Owner, Ports};
 
 use crate::config::Config;
 
@@ -15,6 +15,13 @@ pub(crate) async fn start(config: &Config) -> Result<Engines> {
     options.kafka = given(&engines.kafka);
     options.registry = given(&engines.registry);
     options.cql = given(&engines.cql);
+    options.ports = Ports {
+        kafka: engines.kafka_port,
+        controller: engines.controller_port,
+        registry: engines.registry_port,
+        cql: engines.cql_port,
+        storage: engines.storage_port,
+    };
     options.progress = |line| eprintln!("  {line}");
     local_engines::start(options).await.context("engines")
 }

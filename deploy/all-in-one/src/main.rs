@@ -37,7 +37,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         print!("{}", chassis::config::dump(DEFAULTS, file, &flags)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let config: Config = chassis::config::load(DEFAULTS, file, &flags)?;
+    let config = Config::load(file, &flags)?;
     let _telemetry = chassis::telemetry::init(&config.telemetry)?;
     match arguments.command.clone().unwrap_or(Command::Up) {
         Command::Up => up::run(&config).await,

@@ -95,8 +95,10 @@ pub(crate) async fn obtain(options: &Options, kind: Kind) -> Result<Engine, Erro
         return Ok(Engine { port: client_port(&running.ports), user });
     }
     let begun = Instant::now();
-    let ports = start(options, kind, folder, &say).await?;
-    say(format!("ready on port {} after {:.1} s", client_port(&ports), begun.elapsed().as_secs_f64()));
+    let ports = start(options, kind, folder.clone(), &say).await?;
+    let used = folder.running().and_then(|running| running.engine.cpu_seconds());
+    let used = used.map_or(String::new(), |seconds| format!(", {seconds:.1} CPU s"));
+    say(format!("ready on port {} after {:.1} s{used}", client_port(&ports), begun.elapsed().as_secs_f64()));
     Ok(Engine { port: client_port(&ports), user })
 }
 

@@ -18,14 +18,14 @@ pub enum Error {
     NoMaven,
     /// `mvn` ran and failed.
     #[error(
-        "could not download {engine}: {detail}; the first start needs network access to Maven Central (or a mirror in ~/.m2/settings.xml); to see all of Maven's output: {command}"
+        "could not download {engine}: {detail}; the first start needs Maven Central (behind a proxy, say in MAVEN_OPTS: -Dhttps.proxyHost=HOST -Dhttps.proxyPort=PORT; with a mirror, name it in ~/.m2/settings.xml), and once this succeeds it needs nothing more: {command}"
     )]
     Download {
         /// What was to be downloaded.
         engine: &'static str,
-        /// Maven's first error.
+        /// Maven's first error, or the cause it ends with.
         detail: String,
-        /// What to run by hand.
+        /// What to run by hand: it downloads all of it.
         command: String,
     },
     /// Another program listens on the port.

@@ -96,10 +96,15 @@ impl Owner {
     }
 }
 
-/// `engines` in the cargo target folder this executable lies in (found by cargo's `CACHEDIR.TAG`), else `target/engines`
-/// below the working folder. So all test binaries of one build share one set of engines.
+/// `engines` in the [`target_folder`]. So all programs of one build share one set of engines.
 pub fn default_folder() -> PathBuf {
+    target_folder().join("engines")
+}
+
+/// The cargo target folder this executable lies in (found by cargo's `CACHEDIR.TAG`), else `target` below the working
+/// folder. So what a program of a build keeps is found again from any working folder.
+pub fn target_folder() -> PathBuf {
     let executable = std::env::current_exe().unwrap_or_default();
     let target = executable.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-    target.unwrap_or(Path::new("target")).join("engines")
+    target.unwrap_or(Path::new("target")).to_owned()
 }

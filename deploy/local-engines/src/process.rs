@@ -24,6 +24,13 @@ impl Process {
         started(self.pid).is_some_and(|started| started == self.started)
     }
 
+    /// Time it has spent on the processor so far, in seconds; none where there is no `/proc`.
+    pub(crate) fn cpu_seconds(&self) -> Option<f64> {
+        let fields = fields(self.pid)?;
+        let ticks = |n: usize| fields.get(n)?.parse::<f64>().ok();
+        Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    }
+
     /// Asks it to end, or ends it; nothing happens to another process that has the pid by now.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
@@ -34,19 +41,25 @@ impl Process {
     }
 }
 
+/// Clock ticks per second in `/proc/<pid>/stat`: fixed in the kernel's interface (proc(5), `USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// The start time of a live process; none for one that is gone or only waits to be reaped. The same rule as in `watch.sh`.
 fn started(pid: u32) -> Option<String> {
     if cfg!(target_os = "linux") {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before it, in parentheses, may hold anything.
-        let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace();
-        let state = fields.next()?;
-        return fields.nth(18).filter(|_| state != "Z").map(str::to_owned);
+        let fields = fields(pid)?;
+        return fields.get(19).filter(|_| fields[0] != "Z").cloned();
     }
     let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let words: Vec<_> = text.split_whitespace().collect();
     (!words.is_empty()).then(|| words.join("_"))
+}
+
+/// Fields 3 and following of `/proc/<pid>/stat`; the name before them, in parentheses, may hold anything.
+fn fields(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

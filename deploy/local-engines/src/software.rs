@@ -13,8 +13,15 @@ use crate::Error;
 use crate::folder::{lock, write};
 use crate::kind::Kind;
 
+/// Lists the jars of a pom. By its full name, as Maven would look a short one up on the network each time; the poms name
+/// the same version.
+const LIST: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath";
+
 /// The plugin version that can still copy an artifact whose parent is published nowhere, as Apicurio's is.
 const GET: &str = "org.apache.maven.plugins:maven-dependency-plugin:2.8:get";
+
+/// No questions and no colours; and what could not be had the last time is asked for again, as the network may be back.
+const FLAGS: [&str; 2] = ["-B", "-U"];
 
 /// Least time between two progress lines of one download.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
@@ -51,7 +58,7 @@ impl Software {
         let arguments = [
             "-f".to_owned(),
             pom_file.display().to_string(),
-            "dependency:build-classpath".to_owned(),
+            LIST.to_owned(),
             "-DincludeScope=runtime".to_owned(),
             format!("-Dmdep.outputFile={}", file.display()),
         ];
@@ -99,7 +106,7 @@ impl Software {
     /// Runs Maven and tells how many files it has downloaded so far.
     async fn maven(&self, kind: Kind, arguments: &[String]) -> Result<(), Error> {
         let mut maven = Command::new("mvn");
-        maven.arg("-B").args(arguments).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        maven.args(FLAGS).args(arguments).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
         maven.stderr(std::process::Stdio::null()).kill_on_drop(true);
         if std::env::var_os("MAVEN_OPTS").is_none() {
             maven.env("MAVEN_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC");
@@ -117,8 +124,7 @@ impl Software {
                     said = Instant::now();
                 }
                 if let Some(error) = line.strip_prefix("[ERROR] ") {
-                    let error = error.trim_end_matches(" -> [Help 1]");
-                    detail.get_or_insert_with(|| error.chars().take(DETAIL_CHARS_MAX).collect::<String>());
+                    detail.get_or_insert_with(|| cause(error));
                 }
             }
         }
@@ -160,5 +166,26 @@ fn complete(file: &Path) -> Option<String> {
 }
 
 fn command_line(arguments: &[String]) -> String {
-    format!("mvn -B {}", arguments.join(" "))
+    format!("mvn {} {}", FLAGS.join(" "), arguments.join(" "))
+}
+
+/// What a person needs of Maven's error: it tells the whole way down, and the address that failed comes last.
+fn cause(error: &str) -> String {
+    let error = error.trim_end_matches(" -> [Help 1]");
+    let cause = error.rsplit_once("transfer failed for ").map_or(error, |(_, cause)| cause);
+    cause.chars().take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_failed_transfer_the_address_and_the_cause_are_told() {
+        let error = "Plugin a:b:1 or one of its dependencies could not be resolved: Could not transfer artifact a:b:pom:1 \
+                     from/to central (https://central): transfer failed for https://central/b.pom: central: Name or \
+                     service not known -> [Help 1]";
+        assert_eq!(cause(error), "https://central/b.pom: central: Name or service not known");
+        assert_eq!(cause("No plugin found for prefix 'x' -> [Help 1]"), "No plugin found for prefix 'x'");
+    }
 }

@@ -232,7 +232,7 @@ impl Machine for Separate {
 }
 
 /// A binary of another room, which `cargo test --workspace` builds beside ours.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_forebay")).with_file_name(name);
     assert!(path.is_file(), "{} is missing: run `cargo test --workspace`, or `cargo build --workspace` first", path.display());
     path

@@ -2,6 +2,8 @@
 
 mod arrows;
 #[cfg(test)]
+mod engines;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod machines;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// Runs `forebay` until it ends and returns what it told.
-async fn told(arguments: &[&str]) -> String {
+pub(crate) async fn told(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.expect("it ends by itself").unwrap();

@@ -150,3 +150,25 @@ fn missing_java_and_missing_maven_say_what_to_install() {
     let no_maven = up(Some("openjdk version \"17.0.15\" 2025-04-15"));
     assert!(no_maven.contains("maven (mvn) is not installed"), "{no_maven}");
 }
+
+#[test]
+fn without_a_network_the_first_start_names_the_cause_and_the_command_that_mends_it() {
+    let place = Place::new("offline");
+    fs::remove_file(place.folder.join("software")).unwrap();
+    let [kafka, controller] = place.ports.map(|port| port.to_string());
+    let mut command = place.command(&["up", "--kafka-only", "--kafka-port", &kafka, "--controller-port", &controller]);
+    let repository = place.folder.join("repository");
+    // Nothing was ever downloaded, and the way out is a proxy that does not answer.
+    let proxy = "-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=1 -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=1";
+    command.env("MAVEN_OPTS", format!("-Dmaven.repo.local={} {proxy}", repository.display()));
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let told = text(&output);
+    let error: Vec<_> = told.lines().filter(|line| line.starts_with("local-engines: ")).collect();
+    let [error] = error[..] else { panic!("not one sentence: {told}") };
+    assert!(told.trim_end().ends_with(error), "{told}");
+    assert!(error.contains("could not download kafka") && error.contains("Connection refused"), "{error}");
+    let (_, by_hand) = error.rsplit_once("needs nothing more: mvn ").unwrap();
+    let pom = by_hand.split(' ').skip_while(|word| *word != "-f").nth(1).unwrap();
+    assert!(Path::new(pom).is_file(), "{by_hand}");
+}
