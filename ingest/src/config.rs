@@ -1,14 +1,13 @@
 //! Settings. The commented defaults are in `default.toml`; every key of it is a field here.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use chassis::config::quantity::{bytes, duration};
+use chassis::config::{Kafka, Listener, Registry};
 use chassis::{auth, telemetry};
-
-use crate::quantity::{bytes, duration};
 
 /// The compiled-in, commented defaults of `forebay-ingest`.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -36,7 +35,7 @@ pub struct Config {
     /// Logs and traces.
     pub telemetry: telemetry::Config,
     /// Who may do what.
-    pub access: Access,
+    pub access: auth::Config,
     /// See [`Options::limits`].
     pub limits: Limits,
     /// See [`Options::admission`].
@@ -72,42 +71,6 @@ pub struct Options {
     pub answer: Answer,
     /// Getting ready.
     pub warm_up: WarmUp,
-}
-
-/// An address to listen on.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Listener {
-    /// Address and port; port 0 takes a free one.
-    pub addr: SocketAddr,
-}
-
-/// The broker.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Kafka {
-    /// `host:port`, several separated by commas.
-    pub bootstrap: String,
-    /// Name under which the broker knows this process.
-    pub client_id: String,
-    /// Put before every topic name.
-    pub topic_prefix: String,
-}
-
-/// The schema registry.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Registry {
-    /// Base address of its Confluent-compatible API.
-    pub url: String,
-    /// Whether missing schemas are registered at start.
-    pub register: bool,
-}
-
-/// Who may do what.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Access {
-    /// `open`, on loopback only.
-    pub mode: auth::Mode,
-    /// Web origins whose pages may call, besides the host itself.
-    pub origins: Vec<String>,
 }
 
 /// Bounds of one request.

@@ -17,7 +17,6 @@ mod headers;
 pub mod metrics;
 mod needs;
 mod openapi;
-mod quantity;
 mod receive;
 mod routes;
 mod send;
@@ -32,6 +31,6 @@ mod window;
 mod write;
 
 pub use config::{Config, DEFAULTS, Options};
-pub use needs::{Error as NeedsError, Needs};
+pub use needs::Needs;
 pub use service::{Error, Service};
 pub use stream::Error as StreamError;

@@ -1,13 +1,15 @@
 //! `forebay-ingest`: the write side as a process of its own.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use chassis::config::Flags;
 use chassis::lifecycle::Lifecycle;
-use chassis::{admin, config, listener, telemetry};
-use ingest::{Config, DEFAULTS, Needs, Service};
+use chassis::{admin, listener, telemetry};
+use ingest::{Config, DEFAULTS, Service};
+
+mod assemble;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,35 +18,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// A TOML file with settings that differ from the defaults.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Sets one key, for example --set http.addr=127.0.0.1:8081; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    flags: Vec<(String, String)>,
-    /// Prints the settings in force and ends.
-    #[arg(long)]
-    dump_config: bool,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "write it as key=value".into())
+    #[command(flatten)]
+    flags: Flags,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { config: file, flags, dump_config } = Arguments::parse();
-    if dump_config {
-        print!("{}", config::dump(DEFAULTS, file.as_deref(), &flags)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let config: Config = config::load(DEFAULTS, file.as_deref(), &flags)?;
+    let Some(config) = Arguments::parse().flags.load::<Config>(DEFAULTS, &[])? else { return Ok(ExitCode::SUCCESS) };
     let _telemetry = telemetry::init(&config.telemetry)?;
     let lifecycle = Lifecycle::new();
     lifecycle.set_drain_lead(config.drain.lead);
     let bound = listener::bind(&listener::Options::new("public", config.http.addr, "--set http.addr=…")).await?;
     let admin = admin::serve(config.admin.addr, "--set admin.addr=…", &lifecycle).await?;
-    let service = Service::build(Needs::alone(&config, &lifecycle).await?)?;
+    let service = Service::build(assemble::needs(&config, &lifecycle).await?)?;
     tracing::info!(http = %bound.local_addr(), %admin, kafka = config.kafka.bootstrap, "forebay-ingest starts");
     bound.serve(service.whole_router(), &lifecycle);
     lifecycle.spawn("ingest warm-up", async move { service.warm_up().await });

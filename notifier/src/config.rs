@@ -1,12 +1,13 @@
 //! Settings. The commented defaults are in `default.toml`; every key of it is a field here.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::quantity::{bytes, duration};
+use chassis::config::quantity::{bytes, duration};
+use chassis::config::{Kafka, Listener};
+use chassis::{auth, telemetry};
 
 /// The compiled-in, commented defaults of `forebay-notifier`.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -25,18 +26,51 @@ pub struct Config {
     /// The store that views and lifecycles are read from.
     pub store: state::Config,
     /// Logs and traces.
-    pub telemetry: chassis::telemetry::Config,
+    pub telemetry: telemetry::Config,
     /// Who may do what.
-    pub access: Access,
+    pub access: auth::Config,
     /// Shutting down.
     pub drain: Drain,
-    /// The room itself.
-    #[serde(flatten)]
-    pub options: Options,
+    /// See [`Options::data_dir`].
+    pub data_dir: PathBuf,
+    /// See [`Options::hub`].
+    pub hub: Hub,
+    /// See [`Options::ring`].
+    pub ring: Ring,
+    /// See [`Options::socket`].
+    pub socket: Socket,
+    /// See [`Options::queue`].
+    pub queue: Queue,
+    /// See [`Options::connection`].
+    pub connection: Connection,
+    /// See [`Options::process`].
+    pub process: Process,
+    /// See [`Options::result`].
+    pub result: ResultLimits,
+    /// See [`Options::views`].
+    pub views: Views,
+}
+
+impl Config {
+    /// The part that the room itself needs.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            data_dir: self.data_dir.clone(),
+            hub: self.hub,
+            ring: self.ring,
+            socket: self.socket,
+            queue: self.queue,
+            connection: self.connection,
+            process: self.process,
+            result: self.result,
+            views: self.views,
+        }
+    }
 }
 
 /// What the room itself needs to know.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The key that tags receipts is kept in it.
     pub data_dir: PathBuf,
@@ -65,26 +99,8 @@ impl Options {
     /// The process's environment overrides a setting with something unreadable.
     pub fn defaults(data_dir: PathBuf) -> Result<Self, chassis::config::Error> {
         let config: Config = chassis::config::load(DEFAULTS, None, &[])?;
-        Ok(Self { data_dir, ..config.options })
+        Ok(Self { data_dir, ..config.options() })
     }
-}
-
-/// An address to listen on.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Listener {
-    /// Address and port; port 0 takes a free one.
-    pub addr: SocketAddr,
-}
-
-/// How to reach the broker.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Kafka {
-    /// Addresses to begin with, separated by commas.
-    pub bootstrap: String,
-    /// Name in the broker's logs.
-    pub client_id: String,
-    /// Put before every topic name.
-    pub topic_prefix: String,
 }
 
 /// How to reach the schema registry.
@@ -92,15 +108,6 @@ pub struct Kafka {
 pub struct Registry {
     /// Base address.
     pub url: String,
-}
-
-/// Who may do what.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Access {
-    /// How principals are found.
-    pub mode: chassis::auth::Mode,
-    /// Allowed web origins beside the host itself.
-    pub origins: Vec<String>,
 }
 
 /// Shutting down.
@@ -205,6 +212,13 @@ mod tests {
     fn the_commented_defaults_are_complete() {
         let config: Config = chassis::config::load(DEFAULTS, None, &[]).unwrap();
         assert_eq!(config.http.addr.port(), 8081);
-        assert_eq!(config.options.queue.bytes, 256 * 1024);
+        assert_eq!(config.options().queue.bytes, 256 * 1024);
+    }
+
+    #[test]
+    fn a_section_that_no_setting_has_is_refused() {
+        let flags = [("rings.age".to_owned(), "5s".to_owned())];
+        let error = chassis::config::load::<Config>(DEFAULTS, None, &flags).unwrap_err().to_string();
+        assert!(error.contains("unknown configuration key rings"), "{error}");
     }
 }

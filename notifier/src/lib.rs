@@ -19,7 +19,6 @@ mod asyncapi;
 mod console;
 mod delivery;
 pub mod parts;
-mod quantity;
 mod reads;
 mod service;
 mod socket;

@@ -72,6 +72,15 @@ pub enum Mode {
     Open,
 }
 
+/// `[access]`: who may do what.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// How principals are found.
+    pub mode: Mode,
+    /// Web origins whose pages may call, besides the host itself.
+    pub origins: Vec<String>,
+}
+
 /// Why the configured access cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -90,6 +99,14 @@ pub struct Access {
 }
 
 impl Access {
+    /// The rules of a listener bound to `address`, as configured.
+    ///
+    /// # Errors
+    /// As [`Access::new`].
+    pub fn of(config: &Config, address: SocketAddr) -> Result<Self, Error> {
+        Self::new(config.mode, address, &config.origins)
+    }
+
     /// The rules for a listener bound to `address`; `origins` are the web origins allowed besides the host itself, such as
     /// `https://app.example`.
     ///

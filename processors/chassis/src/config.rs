@@ -6,6 +6,13 @@ use std::path::Path;
 use ::config::{Config, Environment, File, FileFormat, Map};
 use serde::de::DeserializeOwned;
 
+pub use flags::Flags;
+pub use sections::{Kafka, Listener, Registry};
+
+mod flags;
+pub mod quantity;
+mod sections;
+
 /// Environment variables that start with this prefix, then `__SECTION__KEY`, override the file.
 pub const ENVIRONMENT_PREFIX: &str = "FOREBAY";
 

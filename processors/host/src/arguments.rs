@@ -1,8 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
-
 use clap::Parser;
+
+use chassis::config::{Error, Flags};
+
+use host::config::{Config, DEFAULTS};
 
 /// Runs processors by name over their streams, exactly once, on Kafka and a CQL store.
 #[derive(Debug, Parser)]
@@ -10,9 +12,6 @@ use clap::Parser;
 pub(crate) struct Arguments {
     /// Processors to run; none = all.
     pub(crate) names: Vec<String>,
-    /// A TOML file over the compiled-in defaults.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
     /// Kafka, host:port.
     #[arg(long)]
     pub(crate) kafka: Option<String>,
@@ -37,31 +36,24 @@ pub(crate) struct Arguments {
     /// Address of health and metrics.
     #[arg(long)]
     pub(crate) admin: Option<String>,
-    /// Any other setting, e.g. --set worker.batch_ms=20
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) settings: Vec<String>,
-    /// Print the configuration in force and exit.
-    #[arg(long)]
-    pub(crate) dump_config: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 impl Arguments {
-    /// Flags as dotted keys, which win over file and environment.
-    #[must_use]
-    pub(crate) fn flags(&self) -> Vec<(String, String)> {
+    /// The settings in force; `None` when they were only to be printed.
+    pub(crate) fn settings(&self) -> Result<Option<Config>, Error> {
+        let yes = |flag: bool| flag.then(|| "true".to_owned());
         let named = [
-            ("kafka.bootstrap", &self.kafka),
-            ("registry.url", &self.registry),
-            ("store.cql.nodes", &self.cql),
-            ("worker.slot", &self.slot),
-            ("admin.addr", &self.admin),
+            ("kafka.bootstrap", self.kafka.clone()),
+            ("registry.url", self.registry.clone()),
+            ("store.cql.nodes", self.cql.clone()),
+            ("worker.slot", self.slot.clone()),
+            ("admin.addr", self.admin.clone()),
+            ("worker.workers", self.workers.map(|workers| workers.to_string())),
+            ("worker.accept_log_gap", yes(self.accept_log_gap)),
+            ("worker.accept_input_gap", yes(self.accept_input_gap)),
         ];
-        let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
-        let workers = self.workers.map(|workers| ("worker.workers".to_owned(), workers.to_string()));
-        let accepted = [("worker.accept_log_gap", self.accept_log_gap), ("worker.accept_input_gap", self.accept_input_gap)];
-        let accepted = accepted.into_iter().filter(|(_, accepted)| *accepted).map(|(key, _)| (key.to_owned(), "true".to_owned()));
-        let free =
-            self.settings.iter().filter_map(|text| text.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned()));
-        named.chain(workers).chain(accepted).chain(free).collect()
+        self.flags.load(DEFAULTS, &named)
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use chassis::config::{Kafka, Listener, Registry};
+
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../default.toml");
 
@@ -24,28 +26,9 @@ pub struct Config {
     /// The worker.
     pub worker: Worker,
     /// Health and metrics.
-    pub admin: Admin,
+    pub admin: Listener,
     /// Logs and traces.
     pub telemetry: chassis::telemetry::Config,
-}
-
-/// The cluster.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Kafka {
-    /// `host:port`, several separated by commas.
-    pub bootstrap: String,
-    /// Name in the broker's logs.
-    pub client_id: String,
-    /// Put before every topic name, group and transactional id.
-    pub topic_prefix: String,
-}
-
-impl Kafka {
-    /// What clients need to know.
-    #[must_use]
-    pub fn settings(&self) -> chassis::kafka::Settings {
-        chassis::kafka::Settings::new(&self.bootstrap, &self.client_id)
-    }
 }
 
 /// The making of topics.
@@ -55,15 +38,6 @@ pub struct Topics {
     pub create: bool,
     /// Replicas of topics made here.
     pub replication: i16,
-}
-
-/// The schema registry.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Registry {
-    /// Base address of its Confluent-compatible API.
-    pub url: String,
-    /// Register missing schemas.
-    pub register: bool,
 }
 
 /// The worker.
@@ -85,13 +59,6 @@ pub struct Worker {
     pub recovery_deadline_s: u64,
     /// Dedupe window, s.
     pub dedupe_window_s: u64,
-}
-
-/// Health and metrics.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Admin {
-    /// Address and port.
-    pub addr: std::net::SocketAddr,
 }
 
 impl Worker {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chassis::lifecycle::Lifecycle;
 use clap::Parser;
-use host::config::{Config, DEFAULTS};
 
 mod arguments;
 mod assemble;
@@ -30,12 +29,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &arguments::Arguments) -> Result<ExitCode> {
-    let (file, flags) = (arguments.config.as_deref(), arguments.flags());
-    if arguments.dump_config {
-        print!("{}", chassis::config::dump(DEFAULTS, file, &flags)?);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let config: Config = chassis::config::load(DEFAULTS, file, &flags)?;
+    let Some(config) = arguments.settings()? else { return Ok(ExitCode::SUCCESS) };
     let _telemetry = chassis::telemetry::init(&config.telemetry)?;
     let logics = host::named(&arguments.names).map_err(anyhow::Error::msg)?;
     let lifecycle = Lifecycle::new();

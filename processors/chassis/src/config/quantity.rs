@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 ///
 /// # Errors
 /// Any other form.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let scale = |unit: &str| match unit {
         "ms" => Some(1),
@@ -26,7 +26,7 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 ///
 /// # Errors
 /// Any other form.
-pub(crate) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+pub fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     let text = String::deserialize(deserializer)?;
     let scale = |unit: &str| match unit {
         "" => Some(1),
