@@ -12,13 +12,16 @@ pub mod dedupe;
 pub mod emit;
 pub mod headers;
 pub mod input;
+mod intake;
 pub mod ledger;
 pub mod log;
+pub mod ranges;
 pub mod recover;
 pub mod rules;
 pub mod settings;
 pub mod step;
 pub mod transaction;
+pub mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -26,11 +29,10 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use state::{Cell, Mark, RowKey};
+use state::Mark;
 
 use self::assignment::{Assignment, ShardState};
-use self::batch::Prepared;
-use self::cache::Image;
+use self::batch::Batch;
 use self::decide::Tally;
 use self::input::Arrived;
 use self::log::{Claim, KIND_CLAIM, WriterId};
@@ -38,9 +40,10 @@ use self::recover::Halt;
 use self::rules::Rule;
 use self::settings::Settings;
 use self::transaction::{OutRecord, Transaction};
+use self::versions::Versions;
 use crate::logic::Logic;
 
-pub use self::step::{Action, Committed, Event, Failure, Step};
+pub use self::step::{Action, Committed, Event, Failure, Found, Needs, Scan, Scanned, Step};
 
 /// Own clock and the broker's may differ by this much before somebody is told, µs.
 const SKEW_ALARM_US: i64 = 60_000_000;
@@ -56,7 +59,9 @@ enum Phase {
     /// Polling.
     Polling,
     /// Rows are being read for a batch.
-    Fetching { batch: Vec<Prepared> },
+    Fetching { batch: Batch },
+    /// Their schemas are being asked for.
+    Learning { batch: Batch, found: Found },
     /// A transaction is being carried out.
     Transacting { transaction: Arc<Transaction>, at: TransactionStep, tally: Tally },
     /// It is being aborted.
@@ -83,6 +88,7 @@ pub struct Core {
     /// Inputs polled and not yet consumed: kept over an abort, in order.
     pending: VecDeque<Arrived>,
     redo: u32,
+    versions: Versions,
     phase: Phase,
 }
 
@@ -100,6 +106,7 @@ impl Core {
             assignment: None,
             pending: VecDeque::new(),
             redo: 0,
+            versions: Versions::default(),
             phase: Phase::Idle,
         }
     }
@@ -130,7 +137,11 @@ impl Core {
             (Phase::Polling, Event::Done) => self.poll(),
             (Phase::Polling, Event::Halted(shards)) => self.halt(shards),
             (Phase::Polling | Phase::Idle, Event::Polled { inputs, acks }) => self.polled(inputs, &acks, now_us),
-            (Phase::Fetching { batch }, Event::Fetched(rows)) => self.fetched(batch, rows, now_us),
+            (Phase::Fetching { batch }, Event::Fetched(found)) => self.fetched(batch, found, now_us),
+            (Phase::Learning { batch, found }, Event::Learnt(schemas)) => {
+                self.versions.learn(schemas);
+                self.fetched(batch, found, now_us)
+            }
             (Phase::Transacting { transaction, at, tally }, event) => {
                 self.transacting(transaction, at, tally, event, now_us, &mut step.committed, &mut step.tally)
             }
@@ -236,47 +247,6 @@ impl Core {
         }
         self.pending.extend(inputs);
         self.next_batch(now_us)
-    }
-
-    /// Prepares the next batch from what is pending; halves it after every abort.
-    fn next_batch(&mut self, now_us: i64) -> Action {
-        let Some(assignment) = &mut self.assignment else { return self.poll() };
-        if self.pending.is_empty() {
-            return self.poll();
-        }
-        let take = (self.pending.len() >> self.redo).max(1);
-        let pins_first = self.settings.rules.keep(Rule::PinsAtBatchStart);
-        if pins_first {
-            assignment.unpin();
-        }
-        let inputs = self.pending.iter().take(take).cloned();
-        let batch: Vec<_> = inputs.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
-        let needs = batch::needs(&batch, assignment);
-        if !pins_first {
-            assignment.unpin();
-        }
-        if needs.is_empty() {
-            return self.decide(batch, now_us);
-        }
-        self.phase = Phase::Fetching { batch };
-        Action::Fetch(needs)
-    }
-
-    fn fetched(&mut self, batch: Vec<Prepared>, rows: Vec<(i32, RowKey, Option<Cell>)>, now_us: i64) -> Action {
-        if let Some(assignment) = &mut self.assignment {
-            for (shard, key, cell) in rows {
-                let Some(shard) = assignment.shards.get_mut(&shard) else { continue };
-                let image = cell.map_or(Image::ABSENT, |cell| Image { val: cell.val, expire_at: cell.expire_at });
-                shard.cache.fill(&key.subject, &key.sort, image);
-            }
-        }
-        self.decide(batch, now_us)
-    }
-
-    fn decide(&mut self, batch: Vec<Prepared>, now_us: i64) -> Action {
-        let Some(assignment) = &mut self.assignment else { return self.poll() };
-        let (transaction, tally) = decide::decide(batch, assignment, &self.settings, &self.writer, now_us);
-        self.begin(transaction, tally)
     }
 
     fn begin(&mut self, transaction: Transaction, tally: Tally) -> Action {

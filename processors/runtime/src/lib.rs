@@ -4,6 +4,7 @@
 
 pub mod dead_letter;
 pub mod engine;
+pub mod fetch;
 pub mod logic;
 mod metrics;
 pub mod processor;
@@ -12,5 +13,5 @@ pub mod time;
 mod worker;
 
 pub use logic::Logic;
-pub use processor::{Context, Decision, Principal, Processor, Reads, Refusal, Rejection, Rows};
+pub use processor::{Context, Decision, Principal, Processor, RangeRead, Reads, Refusal, Rejection, Rows};
 pub use worker::{Error, Options, Parts, start};

@@ -13,7 +13,9 @@ use state::RowKey;
 
 use super::assignment::Assignment;
 use super::input::{Arrived, Envelope, Writer};
+use super::ranges::Ranges;
 use super::settings::{EventSpec, Settings};
+use super::step::Needs;
 use crate::dead_letter::Reason;
 use crate::logic::{Logic, Opened};
 use crate::processor::Reads;
@@ -48,6 +50,14 @@ pub enum Fate {
         /// Rows it needs beside the head.
         reads: Reads,
     },
+}
+
+/// Inputs that are decided together, and the ranges they need.
+pub struct Batch {
+    /// In order; those of one shard in offset order.
+    pub inputs: Vec<Prepared>,
+    /// What was read.
+    pub ranges: Ranges,
 }
 
 /// Opens `record`. Pure: a redo gives the same again.
@@ -112,18 +122,35 @@ fn open_datum(record: &Arrived, event: &EventSpec, logic: &dyn Logic) -> Result<
     logic.open(&event.name, datum)
 }
 
-/// Rows that must be read from the store before the batch can be decided.
-pub fn needs(batch: &[Prepared], assignment: &mut Assignment) -> Vec<(i32, RowKey)> {
-    let mut asked = HashSet::new();
-    let mut needs = Vec::new();
-    for input in batch {
-        let Fate::Ready { reads, .. } = &input.fate else { continue };
-        let Some(shard) = assignment.shards.get_mut(&input.record.shard) else { continue };
-        for sort in std::iter::once(HEAD).chain(reads.rows.iter().map(String::as_str)) {
-            if shard.cache.get(&input.subject, sort).is_none() && asked.insert((input.subject.clone(), sort)) {
-                needs.push((input.record.shard, RowKey { subject: input.subject.clone(), sort: sort.into() }));
+impl Batch {
+    /// A batch of `inputs`, with nothing read yet.
+    #[must_use]
+    pub fn of(inputs: Vec<Prepared>) -> Self {
+        Self { inputs, ranges: Ranges::default() }
+    }
+
+    /// What must still be read from the store before the batch can be decided at `now` (µs).
+    pub fn needs(&mut self, assignment: &mut Assignment, now: i64) -> Needs {
+        let (mut asked, mut ranges) = (HashSet::new(), HashSet::new());
+        let mut needs = Needs::default();
+        for input in &self.inputs {
+            let Fate::Ready { reads, .. } = &input.fate else { continue };
+            let number = input.record.shard;
+            let Some(shard) = assignment.shards.get_mut(&number) else { continue };
+            for sort in std::iter::once(HEAD).chain(reads.rows.iter().map(String::as_str)) {
+                if shard.cache.get(&input.subject, sort).is_none() && asked.insert((input.subject.clone(), sort)) {
+                    needs.rows.push((number, RowKey { subject: input.subject.clone(), sort: sort.into() }));
+                }
+            }
+            for range in &reads.ranges {
+                let place = (number, input.subject.clone(), range.clone());
+                let question = self.ranges.question(&place, shard.cache.rows(&input.subject), now);
+                needs
+                    .ranges
+                    .extend(question.map(|question| (number, question)).filter(|question| ranges.insert(question.clone())));
             }
         }
+        needs.rows.sort_by_key(|(shard, _)| *shard);
+        needs
     }
-    needs
 }

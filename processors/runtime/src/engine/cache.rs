@@ -67,6 +67,12 @@ impl RowCache {
         self.young.get(subject)?.rows.iter().find(|(other, _)| &**other == sort).map(|(_, image)| image)
     }
 
+    /// Every row of a subject that is in memory.
+    pub fn rows(&self, subject: &str) -> impl Iterator<Item = (&Arc<str>, &Image)> {
+        let entry = self.young.get(subject).or_else(|| self.old.get(subject));
+        entry.into_iter().flat_map(|entry| entry.rows.iter().map(|(sort, image)| (sort, image)))
+    }
+
     /// Takes a row as read from the store: a clean copy.
     pub fn fill(&mut self, subject: &Arc<str>, sort: &Arc<str>, image: Image) {
         if self.get(subject, sort).is_none() {

@@ -16,10 +16,11 @@ use state::records::State;
 
 use self::subject::Work;
 use super::assignment::{Assignment, ShardState};
-use super::batch::{Fate, Prepared};
+use super::batch::{Batch, Fate, Prepared};
 use super::dedupe::MINUTE_MS;
 use super::emit;
 use super::log::WriterId;
+use super::ranges::Ranges;
 use super::rules::Rule;
 use super::settings::{EventSpec, Settings};
 use super::transaction::{OutRecord, Transaction};
@@ -40,35 +41,75 @@ pub struct Tally {
     pub processed: u64,
 }
 
+/// Why a batch cannot be decided as it is.
+#[derive(Debug)]
+pub enum Undecided {
+    /// The input at this place needs more of a range than was read, because of what inputs before it deleted.
+    Short(usize),
+    /// The store shows what no history can have led to: somebody else owns the shard, or it is damaged.
+    Torn(String),
+}
+
 /// Decides `batch` at clock `now_us`. Inputs of one shard stand in offset order.
+///
+/// # Errors
+/// [`Undecided`]; nothing has changed.
 pub fn decide(
-    batch: Vec<Prepared>,
+    batch: Batch,
     assignment: &mut Assignment,
     settings: &Settings,
     writer: &WriterId,
     now_us: i64,
-) -> (Transaction, Tally) {
+) -> Result<(Transaction, Tally), Undecided> {
+    let Batch { inputs, ranges } = batch;
     let mut tally = Tally::default();
-    let mut transaction = Transaction { inputs: batch.len(), ..Transaction::default() };
-    let mut by_shard: BTreeMap<i32, Vec<Prepared>> = BTreeMap::new();
-    for input in batch {
-        by_shard.entry(input.record.shard).or_default().push(input);
+    let mut transaction = Transaction { inputs: inputs.len(), ..Transaction::default() };
+    let mut by_shard: BTreeMap<i32, Vec<(usize, Prepared)>> = BTreeMap::new();
+    for (at, input) in inputs.into_iter().enumerate() {
+        by_shard.entry(input.record.shard).or_default().push((at, input));
     }
+    // an input is short only because of inputs of its own shard, so the first that is short ends the batch for all
+    let mut short = None;
     for (number, inputs) in by_shard {
         let Some(shard) = assignment.shards.get_mut(&number) else { continue };
-        let mut work = ShardWork::new(shard, settings, now_us);
-        for input in inputs {
-            work.take(input, &mut tally);
+        let mut work = ShardWork::new(shard, settings, &ranges, now_us);
+        for (at, input) in inputs {
+            match work.take(input, &mut tally) {
+                Ok(()) => {}
+                Err(Stop::Short) => {
+                    short = Some(short.map_or(at, |other: usize| other.min(at)));
+                    break;
+                }
+                // take() has turned dead ones into dead letters
+                Err(Stop::Torn(why) | Stop::Dead(_, why)) => return Err(Undecided::Torn(why)),
+            }
         }
         work.finish(writer, &mut transaction);
     }
-    (transaction, tally)
+    short.map_or(Ok((transaction, tally)), |at| Err(Undecided::Short(at)))
+}
+
+/// Why an input is not decided.
+enum Stop {
+    /// It is a dead letter.
+    Dead(Reason, String),
+    /// See [`Undecided::Short`].
+    Short,
+    /// See [`Undecided::Torn`].
+    Torn(String),
+}
+
+impl From<(Reason, String)> for Stop {
+    fn from((reason, detail): (Reason, String)) -> Self {
+        Self::Dead(reason, detail)
+    }
 }
 
 /// One shard's part of the batch.
 struct ShardWork<'a> {
     shard: &'a mut ShardState,
     settings: &'a Settings,
+    ranges: &'a Ranges,
     ts: i64,
     horizon: i64,
     position: i64,
@@ -80,13 +121,14 @@ struct ShardWork<'a> {
 }
 
 impl<'a> ShardWork<'a> {
-    fn new(shard: &'a mut ShardState, settings: &'a Settings, now_us: i64) -> Self {
+    fn new(shard: &'a mut ShardState, settings: &'a Settings, ranges: &'a Ranges, now_us: i64) -> Self {
         Self {
             ts: if settings.rules.keep(Rule::RisingTime) { (shard.tip.ts + 1_000).max(now_us) } else { now_us },
             horizon: shard.tip.horizon,
             position: shard.position(&settings.events),
             shard,
             settings,
+            ranges,
             subjects: HashMap::new(),
             works: Vec::new(),
             records: Vec::new(),
@@ -95,34 +137,38 @@ impl<'a> ShardWork<'a> {
         }
     }
 
-    fn take(&mut self, input: Prepared, tally: &mut Tally) {
+    /// Decides one input, or writes its dead letter.
+    fn take(&mut self, input: Prepared, tally: &mut Tally) -> Result<(), Stop> {
         let Prepared { record, envelope, key, subject, fate } = input;
         let appended = record.appended_ms.max(self.horizon);
         self.horizon = appended;
         self.position = record.offset + 1;
         if self.shard.dedupe.holds(&key, appended) || !self.seen.insert(key) {
             tally.duplicates += 1;
-            return;
+            return Ok(());
         }
         self.accepted.entry(appended.div_euclid(MINUTE_MS)).or_default().extend_from_slice(&key.0);
         let told = emit::Told { record: &record, envelope: &envelope, key, subject: &subject, appended, ts: self.ts };
-        let outcome = match fate {
-            Fate::Dead(reason, detail) => Err((reason, detail, Tracking::All)),
-            Fate::Ready { event, opened, reads } => {
-                self.run(&told, &event, opened, &reads, tally).map_err(|(reason, detail)| (reason, detail, event.tracking))
-            }
+        let (tracking, outcome) = match fate {
+            Fate::Dead(reason, detail) => (Tracking::All, Err(Stop::Dead(reason, detail))),
+            Fate::Ready { event, opened, reads } => (event.tracking, self.run(&told, &event, opened, &reads, tally)),
         };
-        if let Err((reason, detail, tracking)) = outcome {
-            tally.dead += 1;
-            self.records.push(dead_letter::record(&record, &self.settings.events, reason, &detail, self.ts));
-            if tracking != Tracking::None {
-                let mut status = told.status(State::FailedTerminal, self.settings);
-                status.reason = Some(reason.name().to_owned());
-                status.detail = Some(detail);
-                let write = told.write(&status, self.settings);
-                let at = self.work(&subject);
-                self.works[at].status.push(write);
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Stop::Dead(reason, detail)) => {
+                tally.dead += 1;
+                self.records.push(dead_letter::record(&record, &self.settings.events, reason, &detail, self.ts));
+                if tracking != Tracking::None {
+                    let mut status = told.status(State::FailedTerminal, self.settings);
+                    status.reason = Some(reason.name().to_owned());
+                    status.detail = Some(detail);
+                    let write = told.write(&status, self.settings);
+                    let at = self.work(&subject)?;
+                    self.works[at].status.push(write);
+                }
+                Ok(())
             }
+            Err(stop) => Err(stop),
         }
     }
 
@@ -134,8 +180,8 @@ impl<'a> ShardWork<'a> {
         opened: Box<dyn Opened>,
         reads: &Reads,
         tally: &mut Tally,
-    ) -> Result<(), (Reason, String)> {
-        let at = self.work(told.subject);
+    ) -> Result<(), Stop> {
+        let at = self.work(told.subject)?;
         let rows = self.rows(at, reads)?;
         let context = told.context(&event.name);
         match guarded(opened, &rows, &context)? {
@@ -162,9 +208,9 @@ impl<'a> ShardWork<'a> {
                     self.works[at].status.push(told.write(&status, self.settings));
                 }
             }
-            Err(Rejection::Terminal(detail)) => return Err((Reason::Terminal, detail)),
+            Err(Rejection::Terminal(detail)) => return Err(Stop::Dead(Reason::Terminal, detail)),
             // delayed retries need the agenda; until it runs here nothing may be lost, so the input is kept aside
-            Err(Rejection::Retry(detail)) => return Err((Reason::RetriesExhausted, detail)),
+            Err(Rejection::Retry(detail)) => return Err(Stop::Dead(Reason::RetriesExhausted, detail)),
         }
         Ok(())
     }

@@ -90,14 +90,25 @@ pub struct Settings {
     pub results: HashMap<String, i32>,
     /// Schema id of each row record, by full name.
     pub rows: HashMap<String, i32>,
-    /// Record name of each row schema id that was ever current here.
+    /// Record name of each of these ids.
     pub row_names: HashMap<i32, Arc<str>>,
+    /// What rows of other schema versions are turned into, by full name.
+    pub row_readers: HashMap<String, RowReader>,
     /// Ids of the engine's own records.
     pub engine: EngineIds,
     /// Bounds.
     pub limits: Limits,
     /// What is kept of the protocol: everything.
     pub rules: Rules,
+}
+
+/// The present schema of a row record.
+#[derive(Clone, Debug)]
+pub struct RowReader {
+    /// Its id.
+    pub id: i32,
+    /// The schema.
+    pub schema: Arc<RecordSchema>,
 }
 
 /// Schema ids of the engine's own records.
@@ -128,6 +139,7 @@ impl Settings {
             results: HashMap::new(),
             rows: HashMap::new(),
             row_names: HashMap::new(),
+            row_readers: HashMap::new(),
             engine: EngineIds {
                 data: id("forebay.engine.LogData")?,
                 trailer: id("forebay.engine.LogTrailer")?,
@@ -148,6 +160,8 @@ impl Settings {
         for row in &stream.rows {
             let row_id = id(&row.schema.full_name)?;
             settings.rows.insert(row.schema.full_name.clone(), row_id);
+            let reader = RowReader { id: row_id, schema: row.schema.clone() };
+            settings.row_readers.insert(row.schema.full_name.clone(), reader);
             settings.row_names.insert(row_id, row.schema.full_name.as_str().into());
         }
         Ok(settings)

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use state::{Cell, Frame, Mark, RowKey};
+use schemas::registry::RegisteredSchema;
+use state::{AgendaItem, AgendaKey, Cell, Frame, Mark, RowKey, RowRange};
 
 use super::assignment::ShardState;
 use super::decide::Tally;
@@ -38,8 +39,12 @@ pub enum Event {
     Halted(Vec<(i32, Halt)>),
     /// The group took everything back, or it was lost.
     Revoked,
-    /// Rows from the store, as asked.
-    Fetched(Vec<(i32, RowKey, Option<Cell>)>),
+    /// What the store had, as asked.
+    Fetched(Found),
+    /// Every schema that was asked for.
+    Learnt(Vec<Arc<RegisteredSchema>>),
+    /// Agenda items, one answer per scan.
+    Scanned(Vec<Scanned>),
     /// The action succeeded.
     Done,
     /// Every record of the transaction is acknowledged; offset and append time (ms) of each shard's trailer.
@@ -90,8 +95,13 @@ pub enum Action {
         /// Halted shards.
         halted: Vec<i32>,
     },
-    /// Read rows in one multi-get.
-    Fetch(Vec<(i32, RowKey)>),
+    /// Read this from the store; while it does not answer the group is served and the same is asked again.
+    Fetch(Needs),
+    /// Get these schemas from the registry, all of them. While it does not answer, or does not know one, the group is
+    /// served and the same is asked again: a row that cannot be read yet is no fault of its inputs.
+    Learn(Vec<i32>),
+    /// Look into the agenda; while the store does not answer the group is served and the same is asked again.
+    Scan(Vec<Scan>),
     /// Begin a transaction (recycle the producer first where the client log demands it).
     Begin,
     /// Produce every record and wait for every report.
@@ -111,6 +121,61 @@ pub enum Action {
     },
     /// Stop the process in order: going on would be wrong.
     Stop(String),
+}
+
+/// What a batch needs from the store, by shard number; rows of one shard stand together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Single rows.
+    pub rows: Vec<(i32, RowKey)>,
+    /// Ranges of rows.
+    pub ranges: Vec<(i32, RowRange)>,
+    /// Agenda items.
+    pub items: Vec<(i32, AgendaKey)>,
+}
+
+impl Needs {
+    /// True when everything is in memory.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.ranges.is_empty() && self.items.is_empty()
+    }
+}
+
+/// Rows of a range, in the order of their sorts.
+pub type RangeRows = Vec<(RowKey, Cell)>;
+
+/// What the store had of [`Needs`]. Nothing was acknowledged to the engine between question and answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// One answer per row; `None` where there is none.
+    pub rows: Vec<(i32, RowKey, Option<Cell>)>,
+    /// Rows of each range in order; fewer than its limit means it is at its end.
+    pub ranges: Vec<(i32, RowRange, RangeRows)>,
+    /// One answer per item; `None` where there is none.
+    pub items: Vec<(i32, AgendaKey, Option<AgendaItem>)>,
+}
+
+/// A look into the agenda of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Shard number.
+    pub shard: i32,
+    /// First key wanted.
+    pub from: AgendaKey,
+    /// First key not wanted.
+    pub to: AgendaKey,
+    /// At most this many items.
+    pub limit: usize,
+}
+
+/// The answer to a [`Scan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// The question.
+    pub scan: Scan,
+    /// Key and subject of each item in order; fewer than the limit means there are no more.
+    pub items: Vec<(AgendaKey, Arc<str>)>,
 }
 
 /// A committed frame on its way to the store.

@@ -204,3 +204,44 @@ fn a_full_backlog_stops_the_intake() {
     world.run();
     assert_eq!(world.results("a").len(), 100);
 }
+
+#[test]
+fn a_range_shows_what_earlier_inputs_of_the_batch_did() {
+    let mut world = World::new();
+    world.send_all(["a row 1", "a row 2", "a row 3", "a row 4", "a row 5"]);
+    world.run();
+    world.take_over();
+    world.store_is_deaf = true;
+    world.send_all(["a row 0"]);
+    world.run();
+    // the first reading sees what is only in memory, the second must read on behind what was deleted meanwhile
+    world.send_all(["a first 3", "a drop 1", "a drop 2", "a drop 3", "a first 2", "a row 3", "a first 3"]);
+    world.run();
+    let sums: Vec<i64> = world.results("a").into_iter().map(|(_, sum)| sum).collect();
+    assert_eq!(sums, [1 + 2, 4, 3 + 4]);
+}
+
+#[test]
+fn a_range_skips_rows_that_have_expired() {
+    let mut world = World::new();
+    world.send_all(["a brief 1", "a brief 2", "a row 3", "a first 2"]);
+    world.run();
+    world.pass(60_000);
+    world.take_over();
+    world.send_all(["a first 2"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 3), (2, 3)]);
+}
+
+#[test]
+fn a_row_of_an_older_schema_is_read_with_the_present_one() {
+    let mut world = World::new();
+    world.send_all(["a +41", "a brief 73", "a row 92"]);
+    world.run();
+    // the new version has dropped the first digit
+    world.upgrade_rows();
+    world.send_all(["a +1", "a first 2"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 41), (2, 1 + 1), (3, 3 + 2)]);
+    assert_eq!(world.dead(), [""; 0]);
+}

@@ -2,14 +2,12 @@
 
 mod shards;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use chassis::lifecycle::Stop;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use state::RowKey;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Worker;
@@ -22,8 +20,8 @@ use super::trace::Traces;
 use super::writers::Writers;
 use crate::engine::log::WriterId;
 use crate::engine::{Action, Core, Event, Failure, Step};
-use crate::metrics;
 use crate::time::now_us;
+use crate::{fetch, metrics};
 
 /// The applier may take this long to finish when the process stops.
 const APPLY_DRAIN: Duration = Duration::from_secs(10);
@@ -171,7 +169,15 @@ impl<'w> Session<'w> {
             Action::Poll { take, inputs_max } => self.poll(take, inputs_max),
             Action::Recover(shards) => self.recover(&shards),
             Action::Resume { positions, .. } => self.resume(&positions),
-            Action::Fetch(needs) => self.fetch(needs),
+            Action::Fetch(needs) => {
+                metrics::fetched(&self.worker.settings.stream, needs.rows.len());
+                self.ask(async |worker| {
+                    waiting(fetch::fetch(&needs, &worker.settings, &*worker.parts.store).await, Event::Fetched)
+                })
+            }
+            Action::Learn(ids) => self.learn(&ids),
+            Action::Scan(scans) => self
+                .ask(async |worker| waiting(fetch::scan(&scans, &worker.settings, &*worker.parts.store).await, Event::Scanned)),
             Action::Begin => {
                 self.recycle()?;
                 self.gather.transaction_begins();
@@ -246,35 +252,28 @@ impl<'w> Session<'w> {
         metrics::waiting(&self.worker.place, frames, self.gather.waiting());
     }
 
-    /// Rows of a batch from the store. While it does not answer the group is served and nothing is lost.
-    fn fetch(&mut self, needs: Vec<(i32, RowKey)>) -> Result<Event, Failure> {
-        let Worker { settings, parts, tokio, .. } = self.worker;
-        metrics::fetched(&settings.stream, needs.len());
-        let mut by_shard = BTreeMap::<i32, Vec<RowKey>>::new();
-        for (shard, key) in needs {
-            by_shard.entry(shard).or_default().push(key);
-        }
+    /// Asks until there is an answer. While there is none the group is served and nothing is lost.
+    fn ask(&mut self, ask: impl AsyncFn(&'w Worker) -> Result<Result<Event, String>, Failure>) -> Result<Event, Failure> {
         loop {
-            let read = by_shard.iter().map(|(number, keys)| {
-                let shard = crate::engine::assignment::Assignment::name(&settings.stream, *number);
-                async move { parts.store.rows(&shard, keys).await.map(|cells| (*number, keys, cells)) }
-            });
-            match tokio.block_on(futures::future::try_join_all(read)) {
-                Ok(shards) => {
-                    let rows = shards.into_iter().flat_map(|(number, keys, cells)| {
-                        keys.iter().cloned().zip(cells).map(move |(key, cell)| (number, key, cell))
-                    });
-                    return Ok(Event::Fetched(rows.collect()));
-                }
-                Err(state::Error::Unavailable(error)) => {
-                    tracing::warn!(error, "the store does not answer reads; inputs wait");
+            match self.worker.tokio.block_on(ask(self.worker))? {
+                Ok(event) => return Ok(event),
+                Err(error) => {
+                    tracing::warn!(error, "no answer; inputs wait");
                     if let Some(polled) = self.gather.serve(&self.consumer, &mut self.writers)? {
                         return self.told(polled);
                     }
                 }
-                Err(error) => return Err(Failure::Restart(format!("the store: {error}"))),
             }
         }
+    }
+
+    /// Schemas of other writers. One that the registry does not know is waited for: the row is there, so it was
+    /// registered once.
+    fn learn(&mut self, ids: &[i32]) -> Result<Event, Failure> {
+        self.ask(async |worker| {
+            let asked = ids.iter().map(|id| worker.parts.registry.schema_by_id(*id));
+            Ok(futures::future::try_join_all(asked).await.map(Event::Learnt).map_err(|error| error.to_string()))
+        })
     }
 
     /// A producer whose last EndTxn may have been sent twice is replaced: the epoch's bump kills the copy (F4).
@@ -298,6 +297,15 @@ impl<'w> Session<'w> {
         }
         self.consumer.unsubscribe();
         super::gather::leave(&self.consumer);
+    }
+}
+
+/// A store that does not answer is waited for; one that refuses is not.
+fn waiting<T>(answer: Result<T, state::Error>, event: fn(T) -> Event) -> Result<Result<Event, String>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Ok(event(answer))),
+        Err(state::Error::Unavailable(error)) => Ok(Err(error)),
+        Err(error) => Err(Failure::Restart(format!("the store: {error}"))),
     }
 }
 

@@ -7,7 +7,7 @@ use schemas::frame;
 use state::StatusWrite;
 use state::records::{Head, Product};
 
-use super::ShardWork;
+use super::{ShardWork, Stop};
 use crate::dead_letter::Reason;
 use crate::engine::batch::HEAD;
 use crate::engine::cache::Image;
@@ -34,37 +34,51 @@ pub(super) struct Slot {
 
 impl ShardWork<'_> {
     /// The subject's place in this batch.
-    pub(super) fn work(&mut self, subject: &Arc<str>) -> usize {
+    pub(super) fn work(&mut self, subject: &Arc<str>) -> Result<usize, Stop> {
         if let Some(at) = self.subjects.get(subject) {
-            return *at;
+            return Ok(*at);
         }
         let head = self.shard.cache.get(subject, HEAD).and_then(|image| image.val.as_ref());
-        let head = head.and_then(|bytes| Head::decode(bytes).ok()).unwrap_or_default();
+        let head = head.map(|bytes| Head::decode(bytes)).transpose();
+        let head = head.map_err(|error| Stop::Torn(format!("the head row of {subject}: {error}")))?.unwrap_or_default();
         self.works.push(Work { subject: subject.clone(), head, rows: Vec::new(), changed: false, status: Vec::new() });
         self.subjects.insert(subject.clone(), self.works.len() - 1);
-        self.works.len() - 1
+        Ok(self.works.len() - 1)
     }
 
     /// The rows an input asked for, as they stand after everything before it.
-    pub(super) fn rows(&mut self, at: usize, reads: &Reads) -> Result<Vec<RawRow>, (Reason, String)> {
-        let work = &mut self.works[at];
+    pub(super) fn rows(&mut self, at: usize, reads: &Reads) -> Result<Vec<RawRow>, Stop> {
+        let work = &self.works[at];
         let mut rows = Vec::with_capacity(reads.rows.len());
+        for range in &reads.ranges {
+            let place = (self.shard.shard.number, work.subject.clone(), range.clone());
+            let changed = work.rows.iter().map(|slot| (&slot.sort, &slot.image));
+            let memory = self.shard.cache.rows(&work.subject).chain(changed);
+            for (sort, image) in self.ranges.rows(&place, memory, self.ts).ok_or(Stop::Short)? {
+                rows.extend(self.raw(sort, &image)?);
+            }
+        }
         for sort in &reads.rows {
             let image = match work.rows.iter().find(|slot| &*slot.sort == sort) {
-                Some(slot) => &slot.image,
-                None => match self.shard.cache.get(&work.subject, sort) {
-                    Some(image) => image,
-                    None => continue,
-                },
+                Some(slot) => Some(&slot.image),
+                None => self.shard.cache.get(&work.subject, sort),
             };
-            let Some(framed) = image.at(self.ts) else { continue };
-            let damaged = |what: String| (Reason::Terminal, format!("row {sort:?}: {what}"));
-            let (id, datum) = frame::split(framed).map_err(|error| damaged(error.to_string()))?;
-            let record =
-                self.settings.row_names.get(&id).ok_or_else(|| damaged(format!("written with unknown schema id {id}")))?;
-            rows.push(RawRow { sort: sort.as_str().into(), record: record.clone(), datum: framed.slice_ref(datum) });
+            if let Some(image) = image.cloned() {
+                rows.extend(self.raw(sort.as_str().into(), &image)?);
+            }
         }
         Ok(rows)
+    }
+
+    /// A row without its frame; absent when it is deleted or has expired. Rows of other schema versions are turned into
+    /// the present one when they are read, so whatever is in memory has a present id.
+    fn raw(&self, sort: Arc<str>, image: &Image) -> Result<Option<RawRow>, Stop> {
+        let Some(framed) = image.at(self.ts) else { return Ok(None) };
+        let torn = |what: String| Stop::Torn(format!("row {sort:?}: {what}"));
+        let (id, datum) = frame::split(framed).map_err(|error| torn(error.to_string()))?;
+        let record = self.settings.row_names.get(&id).ok_or_else(|| torn(format!("schema id {id} is not a present one")))?;
+        let datum = framed.slice_ref(datum);
+        Ok(Some(RawRow { record: record.clone(), datum, sort }))
     }
 
     /// Takes a decision over. Everything is checked before anything changes.

@@ -1,25 +1,28 @@
 //! Hands for the core: every action succeeds at once unless a fault is planted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::catalog::{Catalog, HeaderStyle, Tracking};
+use schemas::catalog::{Catalog, HeaderStyle, RecordSchema, Tracking};
 use schemas::datum::{DecodeError, Union};
 use schemas::names;
 use schemas::partition::partition_of;
-use state::{Cell, Mark, RowKey, Shard};
+use schemas::registry::RegisteredSchema;
+use state::{AgendaKey, Memory, Shard, StateStore};
 
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::decide::Tally;
-use crate::engine::dedupe::Window;
 use crate::engine::headers::HeaderList;
 use crate::engine::input::{Arrived, Writer};
 use crate::engine::recover::{LogRecord, rebuild};
 use crate::engine::rules::Rules;
-use crate::engine::settings::{EngineIds, EventSpec, Limits, Settings};
+use crate::engine::settings::{EngineIds, EventSpec, Limits, RowReader, Settings};
 use crate::engine::transaction::{OutRecord, Topic, Transaction};
-use crate::engine::{Action, Core, Event, Failure};
+use crate::engine::{Action, Committed, Core, Event, Failure};
+use crate::fetch::{fetch, scan};
+use crate::restore::{Plan, restore};
 use crate::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, logic};
 
 const SHARDS: i32 = 2;
@@ -57,16 +60,29 @@ impl Processor for Sums {
     type ResultEvent = Text;
     type SendEvent = Text;
 
-    fn reads(&self, _input: &Text) -> Reads {
-        Reads::root()
+    fn reads(&self, input: &Text) -> Reads {
+        match input.0.split_once(' ') {
+            Some(("first", limit)) => Reads::none().range("r/", limit.parse().unwrap()),
+            Some(_) => Reads::none(),
+            None => Reads::root(),
+        }
     }
 
-    fn decide(&self, input: Text, rows: &Rows<Text>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+    fn decide(&self, input: Text, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         let sum: i64 = rows.get("").map_or(0, |row| row.0.parse().unwrap());
         match input.0.as_str() {
             "refuse" => Err(Rejection::Refused(Refusal { code: "wrong_state", ..Refusal::default() })),
             "terminal" => Err(Rejection::Terminal("never".into())),
             "panic" => panic!("planted"),
+            text if text.starts_with("first ") => {
+                let sum: i64 = rows.range("r/").map(|(_, row)| row.0.parse::<i64>().unwrap()).sum();
+                Ok(Decision::new().emit(Text(sum.to_string())))
+            }
+            text if text.starts_with("row ") => Ok(Decision::new().put(&format!("r/{}", &text[4..]), Text(text[4..].into()))),
+            text if text.starts_with("brief ") => {
+                Ok(Decision::new().put_until(&format!("r/{}", &text[6..]), Text(text[6..].into()), ctx.now + 50_000))
+            }
+            text if text.starts_with("drop ") => Ok(Decision::new().delete(&format!("r/{}", &text[5..]))),
             number => {
                 let sum = sum + number.parse::<i64>().unwrap();
                 Ok(Decision::new().put("", Text(sum.to_string())).emit(Text(sum.to_string())))
@@ -89,8 +105,8 @@ pub(super) struct World {
     logs: BTreeMap<i32, Vec<LogRecord>>,
     out: Vec<OutRecord>,
     staged: Vec<OutRecord>,
-    rows: BTreeMap<(i32, RowKey), Cell>,
-    marks: BTreeMap<i32, Mark>,
+    pub(super) store: Memory,
+    pub(super) registered: HashMap<i32, Arc<RegisteredSchema>>,
     acks: Vec<(u64, i32, i64)>,
     fault: Option<Fault>,
     clock: i64,
@@ -114,8 +130,8 @@ impl World {
             logs: BTreeMap::new(),
             out: Vec::new(),
             staged: Vec::new(),
-            rows: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            store: Memory::new(),
+            registered: HashMap::new(),
             acks: Vec::new(),
             fault: None,
             clock: 1_000_000_000_000,
@@ -183,6 +199,28 @@ impl World {
         self.fault = Some(fault);
     }
 
+    /// Time passes, µs.
+    pub(super) fn pass(&mut self, us: i64) {
+        self.clock += us;
+    }
+
+    /// A new owner runs a version whose rows have lost the first of their two digits.
+    pub(super) fn upgrade_rows(&mut self) {
+        let digit = |name: &str| format!(r#"{{"name":"{name}","type":{{"type":"fixed","name":"of_{name}","size":1}}}}"#);
+        let (old, new) = (record(&format!("{},{}", digit("tens"), digit("ones"))), record(&digit("ones")));
+        let old =
+            RegisteredSchema { id: 2, full_name: old.full_name.clone(), schema: old.schema.clone(), plan: old.plan.clone() };
+        self.registered.insert(2, Arc::new(old));
+        let settings = Settings {
+            rows: [("test.sum".to_owned(), 5)].into(),
+            row_names: [(5, "test.sum".into())].into(),
+            row_readers: [("test.sum".to_owned(), RowReader { id: 5, schema: new })].into(),
+            ..(*self.settings).clone()
+        };
+        self.settings = Arc::new(settings);
+        self.take_over();
+    }
+
     /// The group gives all shards to a new owner.
     pub(super) fn take_over(&mut self) {
         self.instances += 1;
@@ -211,12 +249,17 @@ impl World {
             }
             for committed in step.committed {
                 if !self.store_is_deaf {
-                    self.apply(&committed.frame);
-                    self.marks.insert(committed.frame.shard.number, committed.mark);
-                    self.acks.push((committed.assignment, committed.frame.shard.number, committed.frame.n));
+                    let Committed { assignment, frame, mark } = committed;
+                    wait(self.store.apply(&frame));
+                    wait(self.store.set_marks(&[(frame.shard.clone(), mark)]));
+                    self.acks.push((assignment, frame.shard.number, frame.n));
                 }
             }
             self.next = Some(step.action);
+        }
+        let settled = |assignment: &Assignment| assignment.shards.values().all(|shard| shard.backlog().0 == 0);
+        if self.core.assignment().is_some_and(settled) {
+            self.check();
         }
     }
 
@@ -237,9 +280,9 @@ impl World {
                 self.read = positions.into_iter().collect();
                 Event::Done
             }
-            Action::Fetch(needs) => Event::Fetched(
-                needs.into_iter().map(|(shard, key)| (shard, key.clone(), self.rows.get(&(shard, key)).cloned())).collect(),
-            ),
+            Action::Fetch(needs) => Event::Fetched(wait(fetch(&needs, &self.settings, &self.store))),
+            Action::Scan(scans) => Event::Scanned(wait(scan(&scans, &self.settings, &self.store))),
+            Action::Learn(ids) => Event::Learnt(ids.iter().map(|id| self.registered[id].clone()).collect()),
             Action::Begin => Event::Done,
             Action::Produce(transaction) => {
                 if self.fault.take_if(|fault| *fault == Fault::Produce).is_some() {
@@ -313,31 +356,37 @@ impl World {
         }
     }
 
-    fn apply(&mut self, frame: &state::Frame) {
-        for write in &frame.rows {
-            let cell = Cell { ts: frame.ts, val: write.val.clone(), expire_at: write.expire_at };
-            self.rows.insert((frame.shard.number, write.key.clone()), cell);
-        }
-    }
-
     fn recover(&mut self, number: i32) -> ShardState {
         let shard = Assignment::name(&self.settings.stream, number);
-        let mark = self.marks.get(&number).cloned();
-        let from = mark.as_ref().map_or(0, |mark| mark.applied - 1).max(0) as usize;
-        let log = self.logs.get(&number).map_or(&[][..], |log| &log[from..]).to_vec();
-        let rebuilt = rebuild(&shard, mark.as_ref(), 0, &log).unwrap();
-        for frame in &rebuilt.frames {
-            self.apply(frame);
+        let mark = wait(self.store.mark(&shard));
+        let plan = Plan { shard, mark, log_start: 0.into() };
+        let log = self.logs.get(&number).map_or(&[][..], |log| &log[plan.from() as usize..]).to_vec();
+        wait(restore(plan, &log, &self.settings, &self.store)).unwrap()
+    }
+
+    /// The store must hold what the log adds up to, no more and no less (G6), when nothing is on its way.
+    fn check(&self) {
+        for (number, log) in &self.logs {
+            let shard = Assignment::name(&self.settings.stream, *number);
+            let frames = rebuild(&shard, None, 0, log).unwrap().frames;
+            let (mut rows, mut items, mut subjects) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+            for frame in frames {
+                for write in frame.rows {
+                    subjects.insert(write.key.subject.clone());
+                    rows.insert(write.key, write.val.map(|val| (frame.ts, val, write.expire_at)));
+                }
+                items.extend(frame.agenda.into_iter().map(|write| (write.key, write.val.map(|val| (write.subject, val)))));
+            }
+            let stored = subjects.iter().flat_map(|subject| wait(self.store.subject(&shard, subject)));
+            let stored: BTreeMap<_, _> = stored.map(|(key, cell)| (key, (cell.ts, cell.val.unwrap(), cell.expire_at))).collect();
+            let folded: BTreeMap<_, _> = rows.into_iter().filter_map(|(key, row)| Some((key, row?))).collect();
+            assert_eq!(stored, folded, "rows of {shard}");
+            let key = |due| AgendaKey { due, id: "".into() };
+            let stored = wait(self.store.agenda(&shard, &key(0), &key(i64::MAX), usize::MAX));
+            let stored: BTreeMap<_, _> = stored.into_iter().map(|item| (item.key, (item.subject, item.val))).collect();
+            let folded: BTreeMap<_, _> = items.into_iter().filter_map(|(key, item)| Some((key, item?))).collect();
+            assert_eq!(stored, folded, "agenda of {shard}");
         }
-        if rebuilt.tip.n > 0 {
-            self.marks.insert(number, Mark::from(&rebuilt.tip));
-        }
-        let mut window = Window::new(900_000, 1_000);
-        let whole = rebuild(&shard, None, 0, self.logs.get(&number).map_or(&[][..], |log| log)).unwrap();
-        for row in whole.frames.iter().flat_map(|frame| &frame.dedupe) {
-            window.insert(row.minute, row.keys.as_chunks::<16>().0.iter().map(|key| schemas::key::EventKey(*key)));
-        }
-        ShardState::new(shard, rebuilt.tip, window, &self.settings)
     }
 
     /// `seq` and body of the results of a subject that are no refusals.
@@ -402,8 +451,24 @@ fn settings() -> Settings {
         results: [("test.sum".to_owned(), 3), ("sum.rejected".to_owned(), 4)].into(),
         rows: [("test.sum".to_owned(), 2)].into(),
         row_names: [(2, "test.sum".into())].into(),
+        row_readers: HashMap::new(),
         engine: EngineIds { data: 10, trailer: 11, claim: 12 },
         limits: Limits::default(),
         rules: Rules::all(),
     }
+}
+
+/// The store in memory answers at once.
+fn wait<T>(answer: impl Future<Output = Result<T, state::Error>>) -> T {
+    futures::executor::block_on(answer).unwrap()
+}
+
+/// The record `test.sum` with these fields.
+fn record(fields: &str) -> Arc<RecordSchema> {
+    let sum = format!(r#"{{"type":"record","name":"sum","namespace":"test","fields":[{fields}]}}"#);
+    let sums = concat!(
+        "title = \"Sums\"\npartitions = 2\n[[event]]\ntype = \"sum.add\"\nschema = \"sums/sum.avsc\"\n",
+        "subject = { attribute = true }\n[[row]]\nschema = \"sums/sum.avsc\""
+    );
+    Catalog::parse(&[("sums", sums)], &[("sums/sum.avsc", &sum)]).unwrap().stream("sums").unwrap().rows[0].schema.clone()
 }
