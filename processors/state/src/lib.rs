@@ -15,7 +15,7 @@ pub mod records;
 pub mod store;
 pub mod types;
 
-pub use config::{Config, open, open_reader};
+pub use config::{Config, Kind, open, open_reader};
 pub use cql::{Cql, CqlOptions};
 pub use embedded::Embedded;
 pub use memory::Memory;

@@ -1,5 +1,5 @@
 //! What tests need around the thing under test: engines, names of their own, patience, plain Kafka clients, processes to
-//! kill, and checkers.
+//! kill and stop, a proxy that breaks connections, and checkers.
 //!
 //! A dev-dependency only. [`engines`] first; everything else takes its addresses from there.
 
@@ -9,6 +9,7 @@ pub mod name;
 pub mod patience;
 pub mod port;
 pub mod process;
+pub mod proxy;
 pub mod transaction;
 
 use tokio::sync::OnceCell;
@@ -21,6 +22,7 @@ pub use name::{is_stale, unique};
 pub use patience::{eventually, eventually_async};
 pub use port::free_port;
 pub use process::Process;
+pub use proxy::Proxy;
 pub use transaction::Transactions;
 
 /// All engines of this test run; `cql` is always set. Those named by `FOREBAY_TEST_KAFKA`, `FOREBAY_TEST_REGISTRY` and

@@ -74,6 +74,18 @@ impl Process {
         self.child.wait().expect("may wait for an own child")
     }
 
+    /// Stops it where it stands (SIGSTOP), until [`Process::resume`].
+    pub fn pause(&self) {
+        // it may have ended by itself
+        let _gone = kill_process(Pid::from_child(&self.child), Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        // it may have ended by itself
+        let _gone = kill_process(Pid::from_child(&self.child), Signal::CONT);
+    }
+
     /// Asks it to end (SIGTERM) and waits until it has.
     ///
     /// # Panics

@@ -131,6 +131,25 @@ impl Deployment {
         self.registry = Arc::new(Registry::new(url, None).unwrap());
     }
 
+    /// Workers from now on keep state in a CQL node at this address.
+    pub(crate) async fn use_cql(&mut self, node: &str) {
+        let mut config = state::Config { kind: state::Kind::Cql, ..state::Config::default() };
+        config.cql.nodes = vec![node.to_owned()];
+        config.cql.replication = 1;
+        config.cql.keyspace = self.prefix.trim_end_matches('.').replace('-', "_");
+        self.store = state::open(&config).await.unwrap();
+    }
+
+    /// Flights of an airport, as the store has them.
+    pub(crate) async fn stored_flights(&self, airport: &str) -> Option<i64> {
+        let shard = state::Shard { stream: "flights".into(), number: self.partition(airport) };
+        let key = state::RowKey { subject: airport.into(), sort: "".into() };
+        let cell = self.store.rows(&shard, &[key]).await.ok()?.pop()??;
+        let image = cell.val?;
+        let (_, datum) = schemas::frame::split(&image).unwrap();
+        Some(Airport::decode(datum).unwrap().flights)
+    }
+
     /// The store is lost.
     pub(crate) fn lose_store(&mut self) {
         self.store = Arc::new(Memory::new());
