@@ -24,7 +24,9 @@ pub enum Reason {
     Panic,
     /// All attempts are used up.
     RetriesExhausted,
-    /// The input, a row or a result of it is over its bound.
+    /// Too many sends lie between the first event and this one: it goes in a circle.
+    Hops,
+    /// The input, a row, a result or a send of it is over its bound.
     TooLarge,
 }
 
@@ -40,6 +42,7 @@ impl Reason {
             Self::Terminal => "terminal",
             Self::Panic => "panic",
             Self::RetriesExhausted => "retries_exhausted",
+            Self::Hops => "hops",
             Self::TooLarge => "too_large",
         }
     }

@@ -136,6 +136,8 @@ pub(crate) struct TopicNames {
     pub(crate) results: String,
     pub(crate) dead: String,
     pub(crate) log: String,
+    /// `<stream>.events` of each stream that is sent to, as the settings count them.
+    pub(crate) targets: Vec<String>,
 }
 
 impl TopicNames {
@@ -144,6 +146,7 @@ impl TopicNames {
             Topic::Results => &self.results,
             Topic::Dead => &self.dead,
             Topic::Log => &self.log,
+            Topic::Events(target) => &self.targets[target],
         }
     }
 }
@@ -171,13 +174,13 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
     let lifecycle = lifecycle.core();
     let name = parts.logic.name();
     let stream = parts.catalog.stream(name).ok_or_else(|| Error::UnknownStream(name.to_owned()))?;
-    let settings = Arc::new(Settings::of(stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?);
+    let settings = Arc::new(Settings::of(&parts.catalog, stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?);
     parts.store.open_stream(name, stream.partitions, stream.buckets).await?;
     metrics::describe();
     let readiness = Arc::new(Readiness::new(lifecycle.clone(), name));
     for (number, slot) in options.slots().into_iter().enumerate() {
         let worker = Worker {
-            topics: topics_of(stream, &options.prefix),
+            topics: topics_of(stream, &settings, &options.prefix),
             settings: settings.clone(),
             tokio: tokio::runtime::Handle::current(),
             lifecycle: lifecycle.clone(),
@@ -194,13 +197,14 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
     Ok(())
 }
 
-fn topics_of(stream: &Stream, prefix: &str) -> TopicNames {
+fn topics_of(stream: &Stream, settings: &Settings, prefix: &str) -> TopicNames {
     let topics = Topics::new(prefix);
     TopicNames {
         events: topics.events(&stream.name),
         results: topics.results(&stream.name),
         dead: topics.dead(&stream.name),
         log: topics.log(&stream.name),
+        targets: settings.targets.iter().map(|target| topics.events(&target.stream)).collect(),
     }
 }
 

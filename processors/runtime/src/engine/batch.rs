@@ -23,6 +23,9 @@ use crate::processor::Reads;
 /// Sort of the head row of every subject.
 pub const HEAD: &str = "~head";
 
+/// Sends between the first event and its last consequence: beyond it goes in a circle.
+pub const HOPS_MAX: u32 = 16;
+
 /// An input with everything known about it before it is decided.
 pub struct Prepared {
     /// The record as polled.
@@ -87,6 +90,9 @@ fn open(
     let home = partition_of(subject, settings.partitions);
     if home != record.shard {
         return Err((Reason::WrongPartition, format!("murmur2 of the key gives partition {home} of {}", settings.partitions)));
+    }
+    if envelope.hops > HOPS_MAX {
+        return Err((Reason::Hops, format!("over {HOPS_MAX} sends lie between the first event and this one")));
     }
     if record.value.len() + record.headers.size() > settings.limits.input_bytes {
         return Err((Reason::TooLarge, format!("value and headers are over {} bytes", settings.limits.input_bytes)));

@@ -1,5 +1,7 @@
 //! What an input leaves behind beside rows: results, status, and the context `decide` gets.
 
+mod send;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -109,6 +111,9 @@ impl Told<'_> {
             if let Some(principal) = &self.envelope.principal {
                 headers.push(names::HEADER_CE_PRINCIPAL, format!("{}/{}", principal.account, principal.id).as_bytes());
             }
+        }
+        if self.envelope.hops > 0 {
+            headers.push(names::HEADER_CE_HOPS, self.envelope.hops.to_string().as_bytes());
         }
         headers.push(names::HEADER_SEQ, seq.to_string().as_bytes());
         headers.push(names::HEADER_CAUSE, self.key.to_string().as_bytes());

@@ -57,6 +57,8 @@ pub struct Envelope {
     pub principal: Option<Principal>,
     /// `ce_redriveof`.
     pub redrive_of: Option<String>,
+    /// `ce_hops`: how many sends lie between the first event and this one.
+    pub hops: u32,
     /// `traceparent`.
     pub traceparent: Option<String>,
 }
@@ -77,6 +79,8 @@ impl Envelope {
                 names::HEADER_CE_PRINCIPAL => principal = text.split_once('/'),
                 names::HEADER_CE_ADMIN => admin = true,
                 names::HEADER_CE_REDRIVEOF => envelope.redrive_of = Some(text.to_owned()),
+                // what cannot be read counts as too many
+                names::HEADER_CE_HOPS => envelope.hops = text.parse().unwrap_or(u32::MAX),
                 names::HEADER_TRACEPARENT => envelope.traceparent = Some(text.to_owned()),
                 _ => {}
             }

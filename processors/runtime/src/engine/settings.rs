@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::catalog::{HeaderStyle, RecordSchema, Stream, Tracking};
+use schemas::catalog::{Catalog, HeaderStyle, RecordSchema, Stream, Tracking};
 use schemas::registry::SchemaIds;
 
 use super::rules::Rules;
@@ -22,6 +22,8 @@ pub struct Limits {
     pub row_bytes: usize,
     /// A result, bytes; a larger one makes the input `too_large`.
     pub result_bytes: usize,
+    /// An event for another subject, bytes; a larger one makes the input `too_large`.
+    pub send_bytes: usize,
     /// Frames of a shard that the store has not acknowledged: at this many the loop takes no inputs.
     pub backlog_frames: usize,
     /// And at this many bytes.
@@ -48,6 +50,7 @@ impl Default for Limits {
             input_bytes: 640 << 10,
             row_bytes: 768 << 10,
             result_bytes: 512 << 10,
+            send_bytes: 512 << 10,
             backlog_frames: 64,
             backlog_bytes: 64 << 20,
             cache_bytes: 32 << 20,
@@ -71,6 +74,26 @@ pub struct EventSpec {
     pub tracking: Tracking,
 }
 
+/// A stream that this one sends to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name.
+    pub stream: Arc<str>,
+    /// Its partition count.
+    pub partitions: i32,
+    /// Header style of its events.
+    pub headers: HeaderStyle,
+}
+
+/// An event type that may be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct SendSpec {
+    /// Place of its stream in [`Settings::targets`].
+    pub target: usize,
+    /// Schema id of its data.
+    pub schema: i32,
+}
+
 /// A stream as the engine core sees it.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -88,6 +111,10 @@ pub struct Settings {
     pub by_record: HashMap<String, Arc<str>>,
     /// Schema id of each result type.
     pub results: HashMap<String, i32>,
+    /// Streams that events are sent to.
+    pub targets: Vec<Target>,
+    /// Event types that may be sent, by name.
+    pub sends: HashMap<String, SendSpec>,
     /// Schema id of each row record, by full name.
     pub rows: HashMap<String, i32>,
     /// Record name of each of these ids.
@@ -127,7 +154,7 @@ impl Settings {
     ///
     /// # Errors
     /// The full name of the first record that has no id.
-    pub fn of(stream: &Stream, ids: &SchemaIds, limits: Limits) -> Result<Self, String> {
+    pub fn of(catalog: &Catalog, stream: &Stream, ids: &SchemaIds, limits: Limits) -> Result<Self, String> {
         let id = |name: &str| ids.id_of(name).ok_or_else(|| name.to_owned());
         let mut settings = Self {
             stream: stream.name.as_str().into(),
@@ -137,6 +164,8 @@ impl Settings {
             event_types: HashMap::new(),
             by_record: HashMap::new(),
             results: HashMap::new(),
+            targets: Vec::new(),
+            sends: HashMap::new(),
             rows: HashMap::new(),
             row_names: HashMap::new(),
             row_readers: HashMap::new(),
@@ -156,6 +185,15 @@ impl Settings {
         }
         for result in &stream.results {
             settings.results.insert(result.ce_type.clone(), id(&result.schema.full_name)?);
+        }
+        for other in stream.sends.iter().filter_map(|name| catalog.stream(name)) {
+            let target = settings.targets.len();
+            let Stream { name, partitions, headers, .. } = other;
+            settings.targets.push(Target { stream: name.as_str().into(), partitions: *partitions, headers: *headers });
+            for event in &other.events {
+                let spec = SendSpec { target, schema: id(&event.schema.full_name)? };
+                settings.sends.insert(event.ce_type.clone(), spec);
+            }
         }
         for row in &stream.rows {
             let row_id = id(&row.schema.full_name)?;

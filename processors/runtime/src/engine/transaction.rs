@@ -16,6 +16,8 @@ pub enum Topic {
     Dead,
     /// `<stream>.log`.
     Log,
+    /// `<stream>.events` of one of the streams that this one sends to, by its place in the settings.
+    Events(usize),
 }
 
 /// A record to produce to an explicit partition.
@@ -23,7 +25,7 @@ pub enum Topic {
 pub struct OutRecord {
     /// Topic.
     pub topic: Topic,
-    /// Partition: the shard.
+    /// Partition: the shard, for sends that of the receiving subject.
     pub shard: i32,
     /// Key: the subject, none for trailers and claims.
     pub key: Option<Bytes>,

@@ -96,7 +96,13 @@ impl ShardWork<'_> {
             let val = change.row.as_ref().map(|(record, datum)| self.framed(record, datum)).transpose()?;
             slots.push(Slot { sort: change.sort.clone(), image: Image { val, expire_at: change.expire_at }, dirty: true });
         }
-        let results = self.tell(at, told, &decision.results)?;
+        let sends = told.sends(&decision.sends, self.settings)?;
+        let mut products = self.tell(at, told, &decision.results)?;
+        for (record, product) in sends {
+            self.records.push(record);
+            products.push(product);
+        }
+        products.truncate(emit::PRODUCTS_MAX);
         let work = &mut self.works[at];
         for slot in slots {
             work.changed = true;
@@ -105,7 +111,7 @@ impl ShardWork<'_> {
                 None => work.rows.push(slot),
             }
         }
-        Ok(results)
+        Ok(products)
     }
 
     pub(super) fn framed(&self, record: &str, datum: &[u8]) -> Result<Bytes, (Reason, String)> {

@@ -18,7 +18,7 @@ use crate::engine::headers::HeaderList;
 use crate::engine::input::{Arrived, Writer};
 use crate::engine::recover::{LogRecord, rebuild};
 use crate::engine::rules::Rules;
-use crate::engine::settings::{EngineIds, EventSpec, Limits, RowReader, Settings};
+use crate::engine::settings::{EngineIds, EventSpec, Limits, RowReader, SendSpec, Settings, Target};
 use crate::engine::transaction::{OutRecord, Topic, Transaction};
 use crate::engine::{Action, Committed, Core, Event, Failure};
 use crate::fetch::{fetch, scan};
@@ -53,12 +53,28 @@ impl Union for Text {
     }
 }
 
+/// An addition for another subject.
+#[derive(Debug, Clone, PartialEq)]
+struct Add(String);
+
+impl Union for Add {
+    fn decode(name: &str, datum: &[u8]) -> Result<Self, DecodeError> {
+        Text::decode(name, datum).map(|text| Add(text.0))
+    }
+    fn name(&self) -> &str {
+        if self.0 == "undeclared" { "nobody.knows" } else { "sum.add" }
+    }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.as_bytes());
+    }
+}
+
 impl Processor for Sums {
     const NAME: &'static str = "sums";
     type Input = Text;
     type Row = Text;
     type ResultEvent = Text;
-    type SendEvent = Text;
+    type SendEvent = Add;
 
     fn reads(&self, input: &Text) -> Reads {
         match input.0.split_once(' ') {
@@ -83,6 +99,10 @@ impl Processor for Sums {
                 Ok(Decision::new().put_until(&format!("r/{}", &text[6..]), Text(text[6..].into()), ctx.now + 50_000))
             }
             text if text.starts_with("drop ") => Ok(Decision::new().delete(&format!("r/{}", &text[5..]))),
+            text if text.starts_with("send ") => {
+                let sends = text[5..].split(", ").filter_map(|send| send.split_once(' '));
+                Ok(sends.fold(Decision::new(), |decision, (to, text)| decision.send(to, Add(text.to_owned()))))
+            }
             number => {
                 let sum = sum + number.parse::<i64>().unwrap();
                 Ok(Decision::new().put("", Text(sum.to_string())).emit(Text(sum.to_string())))
@@ -111,6 +131,7 @@ pub(super) struct World {
     fault: Option<Fault>,
     clock: i64,
     instances: u8,
+    extra: Vec<(String, String)>,
     taken_over: VecDeque<Event>,
 }
 
@@ -136,6 +157,7 @@ impl World {
             fault: None,
             clock: 1_000_000_000_000,
             instances: 0,
+            extra: Vec::new(),
             taken_over: VecDeque::new(),
         };
         world.take_over();
@@ -159,6 +181,13 @@ impl World {
         self.append(Some(subject), Self::home(subject), body.as_bytes(), id, writer);
     }
 
+    /// Sends with these headers beside the usual ones.
+    pub(super) fn send_with(&mut self, text: &str, headers: &[(&str, &str)]) {
+        self.extra = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.send_all([text]);
+        self.extra.clear();
+    }
+
     pub(super) fn send_to_partition(&mut self, text: &str, partition: i32) {
         let (subject, body) = text.split_once(' ').unwrap();
         let writer = self.writer();
@@ -180,19 +209,20 @@ impl World {
         headers.push(names::HEADER_CE_ID, id.as_bytes());
         headers.push(names::HEADER_CE_SOURCE, b"test");
         headers.push(names::HEADER_CE_TYPE, b"sum.add");
+        for (name, value) in &self.extra {
+            headers.push(name, value.as_bytes());
+        }
         let mut value = Vec::new();
         schemas::frame::begin(1, &mut value);
         value.extend_from_slice(body);
+        let key = subject.map(|subject| Bytes::copy_from_slice(subject.as_bytes()));
+        self.arrive(shard, key, value.into(), headers.finish(), writer);
+    }
+
+    fn arrive(&mut self, shard: i32, key: Option<Bytes>, value: Bytes, headers: HeaderList, writer: Writer) {
         let queue = self.events.entry(shard).or_default();
-        queue.push(Arrived {
-            shard,
-            offset: queue.len() as i64,
-            appended_ms: self.clock / 1_000,
-            key: subject.map(|subject| Bytes::copy_from_slice(subject.as_bytes())),
-            value: value.into(),
-            headers: headers.finish(),
-            writer,
-        });
+        let offset = queue.len() as i64;
+        queue.push(Arrived { shard, offset, appended_ms: self.clock / 1_000, key, value, headers, writer });
     }
 
     pub(super) fn fail_next(&mut self, fault: Fault) {
@@ -347,6 +377,11 @@ impl World {
 
     fn commit(&mut self) {
         for record in std::mem::take(&mut self.staged) {
+            if let Topic::Events(_) = record.topic {
+                let writer = self.writer();
+                self.arrive(record.shard, record.key, record.value, record.headers, writer);
+                continue;
+            }
             if record.topic == Topic::Log {
                 let log = self.logs.entry(record.shard).or_default();
                 log.push(LogRecord { offset: log.len() as i64, headers: record.headers, value: record.value });
@@ -410,6 +445,14 @@ impl World {
             .collect()
     }
 
+    /// Headers of the events that were sent on, in order.
+    pub(super) fn sent(&self, name: &str) -> Vec<String> {
+        let all = self.events.values().flatten();
+        let sent = all.filter(|input| input.headers.iter().any(|(name, _)| name == names::HEADER_CE_HOPS));
+        let value = |input: &Arrived| input.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_vec());
+        sent.map(|input| String::from_utf8(value(input).unwrap_or_default()).unwrap()).collect()
+    }
+
     /// Reasons of the dead letters, in order.
     pub(super) fn dead(&self) -> Vec<String> {
         let dead = self.out.iter().filter(|record| record.topic == Topic::Dead);
@@ -449,6 +492,8 @@ fn settings() -> Settings {
         event_types: [("sum.add".to_owned(), event)].into(),
         by_record: [(record, "sum.add".into())].into(),
         results: [("test.sum".to_owned(), 3), ("sum.rejected".to_owned(), 4)].into(),
+        targets: vec![Target { stream: "sums".into(), partitions: SHARDS, headers: HeaderStyle::CloudEvents }],
+        sends: [("sum.add".to_owned(), SendSpec { target: 0, schema: 1 })].into(),
         rows: [("test.sum".to_owned(), 2)].into(),
         row_names: [(2, "test.sum".into())].into(),
         row_readers: HashMap::new(),
