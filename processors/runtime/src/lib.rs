@@ -2,6 +2,7 @@
 //!
 //! A [`Processor`] is pure logic; [`start`] runs it over its stream with the protocol of `docs/exactly-once.md`.
 
+pub mod audit;
 pub mod dead_letter;
 pub mod engine;
 pub mod fetch;

@@ -26,6 +26,7 @@ use schemas::registry::{Registry, SchemaIds};
 use state::StateStore;
 
 use self::readiness::Readiness;
+pub(crate) use self::recover::headers_of;
 use self::session::{Ended, Session};
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::transaction::Topic;

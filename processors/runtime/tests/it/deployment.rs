@@ -68,7 +68,7 @@ pub(crate) struct Deployment {
     pub(crate) ids: SchemaIds,
     catalog: Arc<Catalog>,
     registry: Arc<Registry>,
-    store: Arc<dyn StateStore>,
+    pub(crate) store: Arc<dyn StateStore>,
     prefix: String,
 }
 
@@ -192,6 +192,32 @@ impl Deployment {
         let partition = schemas::partition::partition_of(subject, partitions);
         let headers: [(&str, &[u8]); 3] = [("ce_id", id.as_bytes()), ("ce_source", b"/test"), ("ce_type", b"flight.departed")];
         self.kafka.produce(&self.topics.events("flights"), Some(partition), subject.as_bytes(), value, &headers).await;
+    }
+
+    /// How an audit of this deployment is asked for, stopped.
+    pub(crate) fn audit_options(&self) -> runtime::audit::Options {
+        runtime::audit::Options::new(self.kafka.settings().clone(), &self.prefix, "flights")
+    }
+
+    /// Audits the stream.
+    pub(crate) async fn audit(&self, live: bool) -> runtime::audit::Report {
+        let mut options = self.audit_options();
+        options.live = live;
+        self.audit_with(options).await
+    }
+
+    pub(crate) async fn audit_with(&self, options: runtime::audit::Options) -> runtime::audit::Report {
+        let parts = runtime::audit::Parts { catalog: self.catalog.clone(), store: Some(self.store.clone()) };
+        runtime::audit::run(options, parts, |_| {}).await.unwrap()
+    }
+
+    /// Writes a record again, with some headers changed.
+    pub(crate) async fn repeat(&self, topic: &str, record: &Record, changed: &[(&str, &str)]) {
+        let change = |name: &str| changed.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_bytes());
+        let headers: Vec<(&str, &[u8])> =
+            record.headers.iter().map(|(name, value)| (name.as_str(), change(name).unwrap_or(value))).collect();
+        let value = record.value.as_deref().unwrap();
+        self.kafka.produce(topic, Some(record.partition), &record.key, value, &headers).await;
     }
 
     /// Waits until the topic holds `count` committed records.
