@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chassis::auth::{Access, Action, Pattern as Granted, Principal};
 use chassis::lifecycle::Lifecycle;
 use schemas::catalog::Catalog;
+use schemas::names::Topics;
 use schemas::receipt::ReceiptKeys;
 use schemas::registry::Registry;
 use state::StateReader;
@@ -22,6 +23,7 @@ pub(crate) struct App {
     pub(crate) options: Options,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) topics: Topics,
     pub(crate) reader: Arc<StateReader>,
     pub(crate) access: Arc<Access>,
     pub(crate) receipts: ReceiptKeys,

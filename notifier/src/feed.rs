@@ -228,7 +228,7 @@ fn origin(headers: Vec<(String, Bytes)>) -> Origin {
     let mut origin = Origin::default();
     for (name, value) in headers {
         match name.as_str() {
-            names::HEADER_SEQ => origin.seq = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()),
+            names::HEADER_SEQ => origin.seq = seq(&value),
             names::HEADER_CE_ID => origin.eid = Some(value),
             names::HEADER_CE_SOURCE => origin.source = Some(value),
             names::HEADER_CE_TYPE => origin.ce_type = Some(value),
@@ -239,6 +239,11 @@ fn origin(headers: Vec<(String, Bytes)>) -> Origin {
         }
     }
     origin
+}
+
+/// Numbers begin at 1; anything else is no number of ours.
+fn seq(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok().filter(|seq| *seq > 0)
 }
 
 /// How old the position of a stream's slowest partition is, ms; `None` before all are known.

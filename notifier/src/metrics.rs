@@ -37,6 +37,9 @@ pub const CATCHUP: &str = "forebay_notifier_catchup_seconds";
 /// Seconds; reads of views and lifecycles. Labels `route`, `outcome`.
 pub const VIEW: &str = "forebay_notifier_view_seconds";
 
+/// Count; rows that could not be shown for what they hold, beside those the registry is away for. Label `stream`.
+pub const UNREADABLE: &str = "forebay_notifier_unreadable_rows_total";
+
 /// Tells the recorder what they mean. Called once by whoever runs the room.
 pub fn describe() {
     describe_gauge!(CONNECTIONS, "open connections");
@@ -55,5 +58,6 @@ pub fn describe() {
     describe_counter!(REPAIRS, "repairs asked for");
     describe_counter!(SLOW, "queues that were full");
     describe_histogram!(CATCHUP, Unit::Seconds, "length of a catch-up");
+    describe_counter!(UNREADABLE, "rows that could not be shown for what they hold");
     describe_histogram!(VIEW, Unit::Seconds, "reads of views and lifecycles");
 }

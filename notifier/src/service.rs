@@ -58,7 +58,7 @@ impl Service {
         };
         let feed = Feed {
             kafka,
-            topics,
+            topics: topics.clone(),
             catalog: Arc::clone(&catalog),
             registry: Arc::clone(&registry),
             limits: rings,
@@ -68,7 +68,9 @@ impl Service {
             lifecycle: lifecycle.clone(),
         };
         feed.start();
-        Ok(Self { app: Arc::new(App { options, catalog, registry, reader, access, receipts, streams, hub, pulse, lifecycle }) })
+        Ok(Self {
+            app: Arc::new(App { options, catalog, registry, topics, reader, access, receipts, streams, hub, pulse, lifecycle }),
+        })
     }
 
     /// All routes of the read side, the console included. `/problems/{name}` is mounted once by the process.

@@ -14,6 +14,8 @@ use crate::plan::Plan;
 
 pub use settings::{Durability, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Tracking, UnknownFields};
 
+pub(crate) use avro::fingerprint;
+
 mod avro;
 mod checks;
 mod file;

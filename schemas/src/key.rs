@@ -53,6 +53,16 @@ impl FromStr for EventKey {
     }
 }
 
+/// `ce_id` of a result: a UUIDv8 of its subject and `seq`, so that a redo repeats it and readers of compact headers can derive it.
+#[must_use]
+pub fn result_id(subject: &str, seq: i64) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("forebay result id v1");
+    hasher.update(subject.as_bytes()).update(b"#").update(&seq.to_be_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    uuid::Uuid::new_v8(bytes).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +85,12 @@ mod tests {
         let key = EventKey::of("/accounts/acme", "c-81", None);
         assert_eq!(key.to_string().parse(), Ok(key));
         assert_eq!("+0112233445566778899aabbccddeeff".parse::<EventKey>(), Err(ParseError));
+    }
+
+    #[test]
+    fn the_id_of_a_result_never_changes() {
+        let id = result_id("ATL", 7);
+        assert_eq!(id, "f6dc59b2-c57b-83c2-a36f-2fb381cc2bb1");
+        assert_ne!(id, result_id("ATL", 8));
     }
 }

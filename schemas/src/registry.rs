@@ -16,9 +16,11 @@ use crate::plan::Plan;
 
 mod cache;
 mod client;
+mod versions;
 
 use cache::Disk;
 use client::{Client, Found};
+use versions::Versions;
 
 /// How long an unknown id is not asked for again.
 const MISSING_LIFE: Duration = Duration::from_secs(10);
@@ -59,6 +61,14 @@ pub enum Error {
     /// No schema has that id.
     #[error("no schema has the id {0}")]
     NotFound(i32),
+    /// No version under a subject has that fingerprint.
+    #[error("no version under {subject} has the fingerprint {fingerprint}")]
+    NoVersion {
+        /// Registry subject.
+        subject: String,
+        /// CRC-64-AVRO, hex.
+        fingerprint: String,
+    },
     /// The schema of an id cannot be used.
     #[error("the schema with id {id} cannot be used: {problem}")]
     Unusable {
@@ -126,6 +136,7 @@ pub struct Registry {
     known: std::sync::RwLock<HashMap<i32, Arc<RegisteredSchema>>>,
     missing: std::sync::Mutex<HashMap<i32, Instant>>,
     flights: [Mutex<()>; FLIGHTS],
+    versions: Versions,
 }
 
 impl Registry {
@@ -141,6 +152,7 @@ impl Registry {
             known: std::sync::RwLock::default(),
             missing: std::sync::Mutex::default(),
             flights: std::array::from_fn(|_| Mutex::new(())),
+            versions: Versions::default(),
         })
     }
 

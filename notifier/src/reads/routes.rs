@@ -13,13 +13,13 @@ use axum::routing::get;
 use serde_json::Value;
 
 use chassis::auth::{Action, Principal};
-use chassis::problem::{Name, Problem};
-use schemas::catalog::{Catalog, View};
+use chassis::problem::Problem;
+use schemas::catalog::{Catalog, RecordSchema, View};
 use schemas::datum::Cursor;
-use schemas::frame;
-use state::Cell;
+use schemas::registry::subject;
 
 use crate::app::App;
+use crate::reads::rows::Current;
 use crate::reads::{conditional, not_found, rows, shard_of, unavailable, views, within};
 
 /// Adds every declared GET route to `router`.
@@ -64,9 +64,9 @@ async fn read(
     let deadline = within(app.options.views.deadline);
     let found = app.reader.rows(&shard, &subject, &[&view.sort], deadline).await.map_err(|error| unavailable(&error))?;
     let cell = found.rows.get(&view.sort).ok_or_else(not_found)?;
-    let (_, data) = rows::data(app, declared, cell).await?.ok_or_else(not_found)?;
-    let mut shown: Value = serde_json::from_str(data.get()).map_err(|error| broken(&error))?;
-    embed(app, view, cell, &mut shown).await?;
+    let row = rows::current(app, declared, cell).await?.ok_or_else(not_found)?;
+    let mut shown = json(stream, &row.declared.schema, &row.datum)?;
+    embed(app, stream, view, &row, &mut shown).await?;
     let version = view.etag.as_ref().and_then(|pointer| shown.pointer(pointer)).map(version_of);
     let etag = version.unwrap_or_else(|| rows::etag(&found, ""));
     Ok(conditional(headers, &etag, shown.to_string()))
@@ -95,25 +95,29 @@ fn version_of(version: &Value) -> String {
 }
 
 /// Puts the datum inside a bytes field, as JSON, in the place of the field. A deleted resource has none and is not found.
-async fn embed(app: &App, view: &View, cell: &Cell, shown: &mut Value) -> Result<(), Problem> {
-    let (Some(embedded), Some(value)) = (&view.embedded, &cell.val) else { return Ok(()) };
-    let (id, datum) = frame::split(value).map_err(|error| broken(&error))?;
-    let writer = app.registry.schema_by_id(id).await.map_err(|error| unavailable(&error))?;
-    let fields = writer.plan.fields(datum).map_err(|error| broken(&error))?;
+async fn embed(app: &App, stream: &str, view: &View, row: &Current<'_>, shown: &mut Value) -> Result<(), Problem> {
+    let Some(embedded) = &view.embedded else { return Ok(()) };
+    let broken = |error| rows::unreadable(stream, &error);
+    let fields = row.declared.schema.plan.fields(&row.datum).map_err(|error| rows::unreadable(stream, &error))?;
     let bytes = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, raw)| Cursor::new(raw).bytes()).transpose();
-    let inner = bytes(&embedded.field).map_err(|error| broken(&error))?.unwrap_or_default();
+    let inner = bytes(&embedded.field).map_err(broken)?.unwrap_or_default();
     if inner.is_empty() {
         return Err(not_found());
     }
-    if bytes(&embedded.fingerprint_field).map_err(|error| broken(&error))? != Some(embedded.schema.fingerprint.as_bytes()) {
-        return Err(broken(&"it was written with another version of its kind's schema"));
-    }
-    let mut json = String::with_capacity(2 * inner.len() + 64);
-    embedded.schema.plan.render(inner, &mut json).map_err(|error| broken(&error))?;
-    shown[&embedded.field] = serde_json::from_str(&json).map_err(|error| broken(&error))?;
+    let fingerprint = bytes(&embedded.fingerprint_field).map_err(broken)?.unwrap_or_default();
+    shown[&embedded.field] = if fingerprint == embedded.schema.fingerprint.as_bytes() {
+        json(stream, &embedded.schema, inner)?
+    } else {
+        let subject = subject(&app.topics.log(stream), &embedded.schema.full_name);
+        let fingerprint = String::from_utf8_lossy(fingerprint);
+        let writer = rows::asked(app, stream, app.registry.schema_by_fingerprint(&subject, &fingerprint)).await?;
+        json(stream, &embedded.schema, &rows::resolved(stream, &writer, &embedded.schema, inner)?)?
+    };
     Ok(())
 }
 
-fn broken(what: &dyn std::fmt::Display) -> Problem {
-    Problem::new(Name::Internal, format!("a row cannot be read: {what}"))
+fn json(stream: &str, schema: &RecordSchema, datum: &[u8]) -> Result<Value, Problem> {
+    let mut json = String::with_capacity(2 * datum.len() + 64);
+    schema.plan.render(datum, &mut json).map_err(|error| rows::unreadable(stream, &error))?;
+    serde_json::from_str(&json).map_err(|error| rows::unreadable(stream, &error))
 }

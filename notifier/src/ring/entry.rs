@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use schemas::key::result_id;
+use schemas::names::stream_source;
 use schemas::plan::Plan;
 
 use crate::protocol::server;
@@ -92,6 +94,10 @@ impl Entry {
         self.channel.split_once('/').map_or(&self.channel, |(stream, _)| stream)
     }
 
+    fn subject(&self) -> &str {
+        self.channel.split_once('/').map_or("", |(_, subject)| subject)
+    }
+
     /// Everything of its `result` message behind the group number; rendered at the first call. Data above `json_bytes_max` is left
     /// out and said so.
     pub fn body(&self, json_bytes_max: usize) -> &str {
@@ -112,10 +118,14 @@ impl Entry {
                 push_text(out, text);
             }
         };
-        field(&mut out, "eid", self.origin.eid.as_ref());
+        match (&self.origin.eid, self.origin.seq) {
+            (Some(id), _) => field(&mut out, "eid", Some(id)),
+            (None, Some(seq)) => push_text_field(&mut out, "eid", &result_id(self.subject(), seq)),
+            (None, None) => {}
+        }
         match &self.origin.source {
             Some(source) => field(&mut out, "src", Some(source)),
-            None => push_text_field(&mut out, "src", &format!("forebay/{}", self.stream())),
+            None => push_text_field(&mut out, "src", &stream_source(self.stream())),
         }
         match (&self.origin.ce_type, &self.writer) {
             (Some(ce_type), _) => field(&mut out, "type", Some(ce_type)),
@@ -175,7 +185,7 @@ mod tests {
         let entry = Entry::new(7, 1_500, "orders/a\"b".into(), origin, None, Bytes::new());
         assert_eq!(
             entry.body(100),
-            r#","ch":"orders/a\"b","seq":42,"prev":41,"src":"forebay/orders","time":"1970-01-01T00:00:01.500Z","cause":"9f","bad":"undecodable","data":null}"#
+            r#","ch":"orders/a\"b","seq":42,"prev":41,"eid":"8fd91212-0f80-820c-8231-572c6e2f8d7e","src":"forebay/orders","time":"1970-01-01T00:00:01.500Z","cause":"9f","bad":"undecodable","data":null}"#
         );
     }
 

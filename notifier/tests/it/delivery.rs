@@ -77,6 +77,25 @@ async fn a_result_carries_what_is_published_and_a_bad_one_keeps_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_compact_headers_leave_out_is_filled_in() {
+    let node = Node::start(|_| {}).await;
+    let mut socket = Socket::greet(&node).await;
+    socket.say(r#"{"op":"sub","id":1,"ch":["flights/**"]}"#).await;
+    socket.hear().await;
+    let told = node.tell_with("ATL", &node.recorded("ATL", 7), &[("seq", b"7"), ("cause", b"0a")]).await;
+    let result = socket.hear().await;
+    assert_eq!(result["eid"], schemas::key::result_id("ATL", 7));
+    assert_eq!((&result["type"], &result["src"]), (&"flight.recorded".into(), &"forebay/flights".into()));
+    let time: jiff::Timestamp = result["time"].as_str().unwrap().parse().unwrap();
+    assert_eq!(time.as_millisecond(), told);
+    assert_eq!(result["data"]["flights"], 7);
+    // numbers begin at 1: what is none is not shown as one
+    node.tell_with("ATL", &node.recorded("ATL", 8), &[("seq", b"-9223372036854775808")]).await;
+    let odd = socket.hear().await;
+    assert_eq!((&odd["seq"], &odd["eid"]), (&serde_json::Value::Null, &serde_json::Value::Null), "{odd}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_time_the_ring_still_holds_is_resumed_without_a_hole() {
     let node = Node::start(|_| {}).await;
     node.tell(&[("ATL", 1), ("JFK", 1)], true).await;

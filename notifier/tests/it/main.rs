@@ -8,4 +8,5 @@ mod node;
 mod pages;
 mod refusals;
 mod slow;
+mod students;
 mod views;

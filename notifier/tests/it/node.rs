@@ -39,14 +39,18 @@ pub(crate) struct Node {
 impl Node {
     /// A node whose options were changed by `change`; ready to take subscriptions.
     pub(crate) async fn start(change: impl FnOnce(&mut Options)) -> Self {
+        Self::start_on(&testkit::engines().await.registry, change).await
+    }
+
+    /// The same, with a registry at `registry`.
+    pub(crate) async fn start_on(registry: &str, change: impl FnOnce(&mut Options)) -> Self {
         let engines = testkit::engines().await;
         let kafka = Kafka::new(&engines.kafka);
         let catalog = Catalog::embedded().unwrap();
         let topics = Topics::new(&format!("{}-", unique("notifier")));
         let partitions = catalog.stream("flights").unwrap().partitions;
         kafka.create(&topics.results("flights"), partitions).await;
-        let registry = Arc::new(Registry::new(&engines.registry, None).unwrap());
-        let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
+        let ids = Registry::new(&engines.registry, None).unwrap().resolve(&topics, &catalog, true).await.unwrap();
         let data = tempfile::tempdir().unwrap();
         let mut options = Options::defaults(data.path().to_owned()).unwrap();
         options.hub.lanes = 2;
@@ -58,7 +62,7 @@ impl Node {
         let store = Arc::new(Memory::new());
         let parts = Parts {
             catalog: Arc::clone(&catalog),
-            registry,
+            registry: Arc::new(Registry::new(registry, None).unwrap()),
             kafka: kafka.settings().clone(),
             topics: topics.clone(),
             reader: Arc::new(StateReader::new(store.clone())),
@@ -98,16 +102,30 @@ impl Node {
         self.writer.commit().await;
     }
 
+    /// One committed result with these headers alone; its timestamp, ms.
+    pub(crate) async fn tell_with(&self, origin: &str, value: &[u8], headers: &[(&str, &[u8])]) -> i64 {
+        self.writer.begin();
+        let now = self.write(origin, value, headers);
+        self.writer.commit().await;
+        now
+    }
+
     fn send(&self, origin: &str, seq: i64, value: &[u8]) {
-        let (topic, text, now) = (self.topics.results("flights"), seq.to_string(), self.next_ms());
+        let text = seq.to_string();
         let headers: [(&str, &[u8]); 4] = [
             ("ce_id", b"e1"),
             ("ce_type", b"flight.recorded"),
             ("seq", text.as_bytes()),
             ("cause", b"00000000000000000000000000000001"),
         ];
+        self.write(origin, value, &headers);
+    }
+
+    fn write(&self, origin: &str, value: &[u8], headers: &[(&str, &[u8])]) -> i64 {
+        let (topic, now) = (self.topics.results("flights"), self.next_ms());
         let partition = partition_of(origin, self.catalog.stream("flights").unwrap().partitions);
-        self.writer.send(&topic, partition, now, origin.as_bytes(), value, &headers);
+        self.writer.send(&topic, partition, now, origin.as_bytes(), value, headers);
+        now
     }
 
     /// The value of a result in the registry's wire format.

@@ -47,7 +47,12 @@ pub(super) fn parse(json: &Value) -> Result<RecordSchema, String> {
     if record.name.namespace().is_none() {
         return Err("needs a namespace".to_owned());
     }
-    let fingerprint = schema.fingerprint::<Rabin>().bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = fingerprint(&schema);
     let plan = Plan::compile(&schema).map_err(|error| error.to_string())?;
     Ok(RecordSchema { full_name, json: text, fingerprint, plan: Arc::new(plan), schema })
+}
+
+/// CRC-64-AVRO of the canonical form, 16 hexadecimal digits.
+pub(crate) fn fingerprint(schema: &Schema) -> String {
+    schema.fingerprint::<Rabin>().bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -87,6 +87,28 @@ impl Client {
         }
     }
 
+    /// Version numbers under a subject, rising; none when there is no such subject.
+    pub(super) async fn versions(&self, subject: &str) -> Result<Vec<i64>, Error> {
+        let path = format!("/subjects/{subject}/versions");
+        let (status, answer) = self.send(Method::GET, &path, None).await?;
+        match (status, answer.as_array()) {
+            (StatusCode::OK, Some(versions)) => Ok(versions.iter().filter_map(Value::as_i64).collect()),
+            (StatusCode::NOT_FOUND, _) => Ok(Vec::new()),
+            _ => Err(refused(&path, status, &answer)),
+        }
+    }
+
+    /// Schema id of a version; `None` when it is gone.
+    pub(super) async fn id_of_version(&self, subject: &str, version: i64) -> Result<Option<i32>, Error> {
+        let path = format!("/subjects/{subject}/versions/{version}");
+        let (status, answer) = self.send(Method::GET, &path, None).await?;
+        match status {
+            StatusCode::OK => self.id_in(&path, &answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refused(&path, status, &answer)),
+        }
+    }
+
     fn id_in(&self, path: &str, answer: &Value) -> Result<i32, Error> {
         let id = answer["id"].as_i64().and_then(|id| i32::try_from(id).ok());
         id.ok_or_else(|| refused(path, StatusCode::OK, answer))

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use schemas::catalog::HeaderStyle;
 use schemas::datum::Datum;
 use schemas::engine::Rejected;
-use schemas::key::EventKey;
+use schemas::key::{self, EventKey};
 use schemas::{frame, names};
 use state::records::{EventStatus, Product, State, Step};
 use state::{StatusKey, StatusWrite};
@@ -104,8 +104,8 @@ impl Told<'_> {
         let mut headers = HeaderList::builder(384);
         if settings.headers == HeaderStyle::CloudEvents {
             headers.push(names::HEADER_CE_SPECVERSION, b"1.0");
-            headers.push(names::HEADER_CE_ID, result_id(self.subject, seq).as_bytes());
-            headers.push(names::HEADER_CE_SOURCE, format!("forebay/{}", settings.stream).as_bytes());
+            headers.push(names::HEADER_CE_ID, key::result_id(self.subject, seq).as_bytes());
+            headers.push(names::HEADER_CE_SOURCE, names::stream_source(&settings.stream).as_bytes());
             headers.push(names::HEADER_CE_TYPE, ce_type.as_bytes());
             headers.push(names::HEADER_CE_TIME, rfc3339(self.ts).as_bytes());
             if let Some(principal) = &self.envelope.principal {
@@ -169,13 +169,4 @@ pub fn rejected(command: &str, refusal: &Refusal) -> Bytes {
     let mut out = Vec::with_capacity(96);
     body.encode(&mut out);
     out.into()
-}
-
-/// `ce_id` of a result: a UUIDv8 of subject and seq, so that a redo repeats it.
-fn result_id(subject: &str, seq: i64) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("forebay result id v1");
-    hasher.update(subject.as_bytes()).update(b"#").update(&seq.to_be_bytes());
-    let mut bytes = [0; 16];
-    hasher.finalize_xof().fill(&mut bytes);
-    uuid::Uuid::new_v8(bytes).to_string()
 }
