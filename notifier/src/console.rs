@@ -1,4 +1,4 @@
-//! The console page at `/`: files made by `console/build.sh`, embedded so that building this crate needs no Node.
+//! The console page at `/`: files made by `npm run build` in `console/`, embedded so that building this crate needs no Node.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -33,6 +33,7 @@ const FILES: &[File] = &[
     file!("/console/table.js", "table.js", "text/javascript; charset=utf-8"),
     file!("/console/feed.js", "feed.js", "text/javascript; charset=utf-8"),
     file!("/console/event.js", "event.js", "text/javascript; charset=utf-8"),
+    file!("/console/lives.js", "lives.js", "text/javascript; charset=utf-8"),
     file!("/console/pulse.js", "pulse.js", "text/javascript; charset=utf-8"),
     file!("/console/dom.js", "dom.js", "text/javascript; charset=utf-8"),
 ];

@@ -1,4 +1,7 @@
 import { byId, compact, count, decimal, getJson, line, make, say, span, svg } from "./dom.js";
+const RATE_MS = 3_000;
+const LOOK_MS = 1_000;
+const FIRST_MS = 250;
 export class Pulse {
     parts;
     body = byId("pipeline-body");
@@ -8,7 +11,7 @@ export class Pulse {
         void this.run();
     }
     async run() {
-        for (;;) {
+        for (let pause = FIRST_MS;; pause = LOOK_MS) {
             try {
                 if (!document.hidden)
                     this.draw(await getJson("/v1/pulse"));
@@ -16,15 +19,16 @@ export class Pulse {
             catch {
                 this.parts(false, "the server does not answer");
             }
-            await new Promise((done) => setTimeout(done, 1_000));
+            await new Promise((done) => setTimeout(done, pause));
         }
     }
     draw(pulse) {
-        let inputs = 0, results = 0, total = 0;
+        let inputs = null, results = 0, total = 0;
         const commit = [];
         const rows = pulse.streams.map((stream) => {
-            const rate = this.rate(stream.stream, stream.inputs_total ?? stream.accepted_total ?? null);
-            inputs += rate ?? stream.results_per_second;
+            const rate = this.rate(stream.stream, stream.inputs_total ?? stream.accepted_total ?? null, Date.parse(pulse.time));
+            if (rate !== null)
+                inputs = (inputs ?? 0) + rate;
             results += stream.results_per_second;
             total += stream.results_total;
             if (stream.commit_to_socket_ms.p50 !== null)
@@ -44,13 +48,14 @@ export class Pulse {
         const missing = pulse.components.filter((component) => !component.ready).map((component) => `${component.name}: ${component.detail}`);
         this.parts(pulse.ready, pulse.ready ? "all parts ready" : missing.join("; ") || "not ready");
     }
-    rate(stream, inputs) {
-        const now = performance.now();
-        const before = this.before.get(stream);
-        this.before.set(stream, { at: now, inputs });
-        if (inputs === null || !before || before.inputs === null)
+    rate(stream, inputs, now) {
+        const seen = (this.before.get(stream) ?? []).filter((known) => now - known.at <= RATE_MS + LOOK_MS);
+        this.before.set(stream, seen);
+        if (inputs === null)
             return null;
-        return Math.max(0, ((inputs - before.inputs) * 1_000) / (now - before.at));
+        const oldest = seen[0];
+        seen.push({ at: now, inputs });
+        return oldest && now > oldest.at ? Math.max(0, ((inputs - oldest.inputs) * 1_000) / (now - oldest.at)) : null;
     }
 }
 function row(stream, rate) {

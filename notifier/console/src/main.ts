@@ -5,6 +5,7 @@ import { byId, clock, getJson, say } from "./dom.js"
 import { EventPanel } from "./event.js"
 import { Feed } from "./feed.js"
 import { connect, type State } from "./live.js"
+import { Lives } from "./lives.js"
 import { Map } from "./map.js"
 import { Pulse } from "./pulse.js"
 import { Table } from "./table.js"
@@ -19,7 +20,8 @@ const map = new Map((code) => {
   byId("airports").scrollIntoView({ block: "nearest" })
 })
 const feed = new Feed(show)
-const event = new EventPanel(show)
+const lives = new Lives(show)
+new EventPanel(lives)
 
 let pipelineReady = false
 let pipelineWords = "starting"
@@ -44,7 +46,7 @@ connect(["flights/*"], {
   result: (result) => {
     airports.take(result)
     feed.take(result)
-    event.take(result)
+    lives.take(result)
   },
   state: (next, words) => {
     [liveState, liveWords] = [next, words]

@@ -2,36 +2,42 @@
 
 import { byId, compact, count, decimal, getJson, line, make, say, span, svg } from "./dom.js"
 
+/** Rates look back this long, by the server's clock: a busy browser would else make them jump. */
+const RATE_MS = 3_000
+const LOOK_MS = 1_000
+/** The second look comes soon, as a rate needs two. */
+const FIRST_MS = 250
+
 interface Known {
   at: number
-  inputs: number | null
+  inputs: number
 }
 
 export class Pulse {
   private readonly body = byId("pipeline-body")
-  private readonly before = new Map<string, Known>()
+  private readonly before = new Map<string, Known[]>()
 
   constructor(private readonly parts: (ready: boolean, words: string) => void) {
     void this.run()
   }
 
   private async run(): Promise<void> {
-    for (;;) {
+    for (let pause = FIRST_MS; ; pause = LOOK_MS) {
       try {
         if (!document.hidden) this.draw(await getJson("/v1/pulse"))
       } catch {
         this.parts(false, "the server does not answer")
       }
-      await new Promise((done) => setTimeout(done, 1_000))
+      await new Promise((done) => setTimeout(done, pause))
     }
   }
 
   private draw(pulse: any): void {
-    let inputs = 0, results = 0, total = 0
+    let inputs: number | null = null, results = 0, total = 0
     const commit: number[] = []
     const rows = pulse.streams.map((stream: any) => {
-      const rate = this.rate(stream.stream, stream.inputs_total ?? stream.accepted_total ?? null)
-      inputs += rate ?? stream.results_per_second
+      const rate = this.rate(stream.stream, stream.inputs_total ?? stream.accepted_total ?? null, Date.parse(pulse.time))
+      if (rate !== null) inputs = (inputs ?? 0) + rate
       results += stream.results_per_second
       total += stream.results_total
       if (stream.commit_to_socket_ms.p50 !== null) commit.push(stream.commit_to_socket_ms.p50)
@@ -51,12 +57,14 @@ export class Pulse {
     this.parts(pulse.ready, pulse.ready ? "all parts ready" : missing.join("; ") || "not ready")
   }
 
-  private rate(stream: string, inputs: number | null): number | null {
-    const now = performance.now()
-    const before = this.before.get(stream)
-    this.before.set(stream, { at: now, inputs })
-    if (inputs === null || !before || before.inputs === null) return null
-    return Math.max(0, ((inputs - before.inputs) * 1_000) / (now - before.at))
+  /** Null until it is known: a process of its own cannot see what others take in, and one look gives no rate. */
+  private rate(stream: string, inputs: number | null, now: number): number | null {
+    const seen = (this.before.get(stream) ?? []).filter((known) => now - known.at <= RATE_MS + LOOK_MS)
+    this.before.set(stream, seen)
+    if (inputs === null) return null
+    const oldest = seen[0]
+    seen.push({ at: now, inputs })
+    return oldest && now > oldest.at ? Math.max(0, ((inputs - oldest.inputs) * 1_000) / (now - oldest.at)) : null
   }
 }
 

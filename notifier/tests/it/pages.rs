@@ -16,7 +16,13 @@ async fn the_console_is_served_under_a_strict_policy() {
     let html = page.text().await.unwrap();
     assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains("onclick"), "nothing inline");
     for path in html.split('"').filter(|part| part.starts_with("/console/")) {
-        assert_eq!(reqwest::get(node.url(path)).await.unwrap().status(), 200, "{path}");
+        let file = reqwest::get(node.url(path)).await.unwrap();
+        assert_eq!(file.status(), 200, "{path}");
+        // what a script imports is served too
+        for imported in file.text().await.unwrap().split("from \"./").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let path = format!("/console/{imported}");
+            assert_eq!(reqwest::get(node.url(&path)).await.unwrap().status(), 200, "{path}");
+        }
     }
     let again = reqwest::Client::new().get(node.url("/")).header("if-none-match", etag).send().await.unwrap();
     assert_eq!(again.status(), 304);
