@@ -1,13 +1,12 @@
 //! `throughput`: posts the sample of real flights in batches and waits until all of them stand in the state.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use loadtest::flights::{Flight, read_sample};
+use loadtest::flights::Flight;
 use loadtest::machine::{Process, Shape, cpu_time};
 use loadtest::target::Target;
 use tokio::task::JoinSet;
@@ -28,9 +27,6 @@ struct Options {
     /// Bearer token.
     #[arg(long, env = "FOREBAY_TOKEN")]
     token: Option<String>,
-    /// The sample, gzip-compressed JSON.
-    #[arg(long, default_value = "deploy/all-in-one/sample/flights-20k.json.gz")]
-    sample: PathBuf,
     /// How often the whole sample is posted.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     repeat: u32,
@@ -59,7 +55,7 @@ async fn main() -> Result<()> {
     let options = Options::parse();
     let read = options.live_url.clone().unwrap_or_else(|| options.url.clone());
     let target = Target::new(&options.url, &read, options.token.clone());
-    let flights = Arc::new(read_sample(&options.sample)?);
+    let flights = Arc::new(sample::flights()?);
     let events = flights.len() * options.repeat as usize;
     let shape = Shape::now();
 

@@ -4,13 +4,13 @@ mod expected;
 mod outcome;
 mod poster;
 
-use std::time::Duration;
+use tokio::sync::watch;
 
 use self::expected::Expected;
 use crate::machines::{AllInOne, Machine, Separate};
 
-/// Kills per run.
-const KILLS: u32 = 5;
+/// Kills per run, spread evenly over the flights: each comes when so many are in the log, however fast the machine is.
+const KILLS: usize = 5;
 
 /// Posts the whole sample while `machine`'s processor is killed and started again, then compares log, results and
 /// views with an independent count over the file.
@@ -18,10 +18,12 @@ async fn survives(mut machine: impl Machine) {
     let flights = expected::sample();
     let expected = Expected::of(&flights);
     machine.start().await;
-    let posting = poster::post_all(machine.api(), flights);
+    let (progress, mut answered) = watch::channel(0);
+    let posting = poster::post_all(machine.api(), flights, progress);
     let killing = async {
-        for round in 0..KILLS {
-            tokio::time::sleep(Duration::from_millis(900 + 350 * u64::from(round))).await;
+        for kill in 1..=KILLS {
+            let due = expected.flights() * kill / (KILLS + 1);
+            answered.wait_for(|answered| *answered >= due).await.expect("the last kill comes before the last flight");
             machine.kill_and_restart().await;
         }
     };

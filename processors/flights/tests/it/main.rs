@@ -1,12 +1,7 @@
 //! Data in, data out: no Kafka, no store.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
-
-use flate2::read::GzDecoder;
-use serde::Deserialize;
 
 use runtime::{Context, Processor, Rows};
 use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row};
@@ -109,30 +104,19 @@ fn an_early_airport_has_a_negative_maximum() {
     assert_eq!((airport.delay_minutes_max, airport.delay_minutes_sum, airport.delayed_15), (-3, -10, 0));
 }
 
-#[derive(Deserialize)]
-struct Sample {
-    date: String,
-    delay: i32,
-    distance: i32,
-    origin: String,
-    destination: String,
-}
-
 /// The numbers that README, docs and the quick start name.
 #[test]
 fn the_sample_file_gives_the_published_numbers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/all-in-one/sample/flights-20k.json.gz");
-    let samples: Vec<Sample> = serde_json::from_reader(GzDecoder::new(File::open(path).unwrap())).unwrap();
     let mut world = World::default();
     let (mut delayed, mut recovered, mut recorded) = (0, 0, 0);
-    for sample in samples {
-        let departed_at: jiff::civil::DateTime = sample.date.replace('/', "-").parse().unwrap();
+    for flight in sample::flights().unwrap() {
+        let departed_at: jiff::Timestamp = flight.departed_at.parse().unwrap();
         let told = world.depart(FlightDeparted {
-            departed_at: departed_at.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_millisecond(),
-            delay_minutes: sample.delay,
-            distance_miles: sample.distance,
-            origin: sample.origin,
-            destination: sample.destination,
+            departed_at: departed_at.as_millisecond(),
+            delay_minutes: flight.delay_minutes,
+            distance_miles: flight.distance_miles,
+            origin: flight.origin,
+            destination: flight.destination,
         });
         for result in told {
             match result {

@@ -1,7 +1,6 @@
 //! What the sample must lead to, counted from the file alone.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use serde_json::Value;
 
@@ -16,20 +15,10 @@ pub(crate) struct Flight {
 
 /// The sample in its order, each with an id of its own.
 pub(crate) fn sample() -> Vec<Flight> {
-    let mut text = String::new();
-    let packed = &include_bytes!("../../../sample/flights-20k.json.gz")[..];
-    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).unwrap();
-    let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
-    let flights = lines.into_iter().enumerate().map(|(n, line)| {
-        let text = |name: &str| line[name].as_str().unwrap().to_owned();
-        let departed = format!("{}:00Z", text("date").replace('/', "-").replace(' ', "T"));
-        let data = serde_json::json!({
-            "departed_at": departed, "delay_minutes": line["delay"], "distance_miles": line["distance"],
-            "origin": text("origin"), "destination": text("destination"),
-        });
+    let flights = sample::flights().unwrap().into_iter().enumerate().map(|(n, flight)| {
         let id = format!("sample-{n}");
-        let body = serde_json::json!({ "type": "flight.departed", "id": id, "data": data });
-        Flight { id, origin: text("origin"), delay: line["delay"].as_i64().unwrap(), body }
+        let body = serde_json::json!({ "type": "flight.departed", "id": id, "data": flight });
+        Flight { id, origin: flight.origin, delay: i64::from(flight.delay_minutes), body }
     });
     flights.collect()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::expected::Flight;
 
@@ -18,8 +19,8 @@ pub(crate) struct Posted {
     pub(crate) again: usize,
 }
 
-/// Posts every flight in order until each was answered `accepted` or `duplicate`.
-pub(crate) async fn post_all(api: String, flights: Vec<Flight>) -> Posted {
+/// Posts every flight in order until each was answered `accepted` or `duplicate`, and tells `progress` how many were.
+pub(crate) async fn post_all(api: String, flights: Vec<Flight>, progress: watch::Sender<usize>) -> Posted {
     let client = reqwest::Client::new();
     let url = format!("{api}/v1/streams/flights/events");
     let mut posted = Posted::default();
@@ -34,6 +35,7 @@ pub(crate) async fn post_all(api: String, flights: Vec<Flight>) -> Posted {
                 Some(answer) => settle(&answer, &mut open, &mut posted),
                 None => tokio::time::sleep(Duration::from_millis(100)).await,
             }
+            progress.send_replace(posted.accepted + posted.duplicates);
             if !open.is_empty() {
                 posted.again += 1;
                 tries += 1;
