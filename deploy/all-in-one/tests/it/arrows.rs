@@ -26,7 +26,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sample", &[]),
     (
         "forebay",
-        &["chassis", "entities", "flights", "host", "ingest", "local-engines", "notifier", "runtime", "sample", "schemas", "state"],
+        &[
+            "chassis",
+            "entities",
+            "flights",
+            "host",
+            "ingest",
+            "local-engines",
+            "notifier",
+            "runtime",
+            "sample",
+            "schemas",
+            "state",
+        ],
     ),
     ("testkit", &["chassis", "host", "ingest", "local-engines", "notifier", "runtime", "schemas", "state"]),
 ];
