@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use schemas::datum::{DecodeError, Union};
 
-use crate::processor::{Context, Processor, Reads, Rejection, Rows};
+use crate::processor::{Context, Processor, Reads, Refusal, Rejection, Rows};
 
 /// A processor as the engine sees it. Every [`Processor`] is one through [`of`].
 pub trait Logic: Send + Sync + 'static {
@@ -75,6 +75,10 @@ pub struct RawDecision {
     pub sends: Vec<RawSend>,
     /// See [`crate::Decision::unchanged`].
     pub unchanged: bool,
+    /// See [`crate::Decision::left_open`].
+    pub open: bool,
+    /// See [`crate::Decision::settle`].
+    pub settles: Option<(Bytes, Result<(), Refusal>)>,
 }
 
 /// The logic of a typed processor.
@@ -129,6 +133,8 @@ impl<P: Processor> Opened for TypedInput<P> {
             results: results.collect(),
             sends: sends.collect(),
             unchanged: decision.unchanged,
+            open: decision.open,
+            settles: decision.settles,
         })
     }
 }

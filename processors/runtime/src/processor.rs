@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use schemas::datum::Union;
+use schemas::key::EventKey;
+
+use crate::ticket::Ticket;
 
 /// A pure function over the rows of one subject. `decide` does no I/O, reads no clock and draws no random numbers:
 /// time and fresh ids come from [`Context`].
@@ -152,9 +156,24 @@ pub struct Context {
     pub now: i64,
     /// Names the input: seeds [`Context::fresh_id`].
     pub cause: [u8; 16],
+    /// Where the input stands in its topic; −1 when it came from none.
+    pub offset: i64,
 }
 
 impl Context {
+    /// What [`Decision::settle`] needs to tell the outcome of this event later. Keep it in a row.
+    #[must_use]
+    pub fn ticket(&self) -> Bytes {
+        Ticket {
+            key: EventKey(self.cause),
+            offset: self.offset,
+            appended: self.append_time,
+            taken_up: self.now,
+            event_type: self.event_type.to_string(),
+        }
+        .encode()
+    }
+
     /// A UUID (version 8) made from the cause and `index`: the same again when the input is redone.
     #[must_use]
     pub fn fresh_id(&self, index: u32) -> uuid::Uuid {
@@ -177,11 +196,16 @@ pub struct Decision<P: Processor> {
     pub sends: Vec<(String, P::SendEvent)>,
     /// True when the input was fine and changed nothing (`unchanged`): no result is expected.
     pub unchanged: bool,
+    /// True when the event is taken up and its outcome not known yet: its status stays PROCESSING until a later input of
+    /// its subject settles it.
+    pub open: bool,
+    /// Outcome of an earlier event of this subject that was left open, by its [`Context::ticket`].
+    pub settles: Option<(Bytes, Result<(), Refusal>)>,
 }
 
 impl<P: Processor> Default for Decision<P> {
     fn default() -> Self {
-        Self { rows: Vec::new(), results: Vec::new(), sends: Vec::new(), unchanged: false }
+        Self { rows: Vec::new(), results: Vec::new(), sends: Vec::new(), unchanged: false, open: false, settles: None }
     }
 }
 
@@ -196,6 +220,21 @@ impl<P: Processor> Decision<P> {
     #[must_use]
     pub fn unchanged() -> Self {
         Self { unchanged: true, ..Self::default() }
+    }
+
+    /// The outcome of this event is not known yet: a later input of its subject tells it with [`Decision::settle`].
+    #[must_use]
+    pub fn left_open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
+    /// Tells the outcome of an event that was left open. What this decision emits is told in its name; a refusal is told
+    /// as its `<noun>.rejected`.
+    #[must_use]
+    pub fn settle(mut self, ticket: Bytes, outcome: Result<(), Refusal>) -> Self {
+        self.settles = Some((ticket, outcome));
+        self
     }
 
     /// Writes a row.

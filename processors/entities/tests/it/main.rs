@@ -71,6 +71,7 @@ impl Resource {
             append_time: self.now,
             now: self.now,
             cause: [0; 16],
+            offset: 0,
         };
         let rows = Rows::new(self.entity.clone().map(|entity| ("".into(), Row::Entity(entity))));
         Entities.decide(self.command(event_type, data), &rows, &ctx)

@@ -34,6 +34,7 @@ impl World {
             append_time: 0,
             now: 0,
             cause: [0; 16],
+            offset: 0,
         };
         let Ok(decision) = Flights.decide(input, &rows, &ctx) else { panic!("flights never refuses") };
         for (sort, row, _) in decision.rows {

@@ -4,6 +4,7 @@
 //! no trace.
 
 mod finish;
+mod settle;
 mod subject;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -188,7 +189,10 @@ impl<'a> ShardWork<'a> {
             Ok(decision) => {
                 let products = self.accept(at, told, &decision)?;
                 tally.processed += 1;
-                if event.tracking == Tracking::All {
+                if decision.open && event.tracking != Tracking::None {
+                    let status = told.open_status(self.settings);
+                    self.works[at].status.push(told.write(&status, self.settings));
+                } else if event.tracking == Tracking::All {
                     let mut status = told.status(State::Succeeded, self.settings);
                     status.outcome = Some("ok".to_owned());
                     status.code = decision.unchanged.then(|| "unchanged".to_owned());

@@ -61,6 +61,7 @@ impl Told<'_> {
             append_time: self.appended * 1_000,
             now: self.ts,
             cause: self.key.0,
+            offset: self.record.offset,
         }
     }
 
@@ -143,6 +144,14 @@ impl Told<'_> {
             products: Vec::new(),
             reason: None,
         }
+    }
+
+    /// The status of an event whose outcome is told later.
+    pub fn open_status(&self, settings: &Settings) -> EventStatus {
+        let mut status = self.status(State::Processing, settings);
+        // it is in the history already
+        status.history.pop();
+        status
     }
 
     /// The write that puts `status` into the frame.

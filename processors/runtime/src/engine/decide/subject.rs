@@ -97,7 +97,10 @@ impl ShardWork<'_> {
             slots.push(Slot { sort: change.sort.clone(), image: Image { val, expire_at: change.expire_at }, dirty: true });
         }
         let sends = told.sends(&decision.sends, self.settings)?;
-        let mut products = self.tell(at, told, &decision.results)?;
+        let mut products = match &decision.settles {
+            None => self.tell(at, told, &decision.results)?,
+            Some((ticket, outcome)) => self.settle(at, told, ticket, outcome, &decision.results)?,
+        };
         for (record, product) in sends {
             self.records.push(record);
             products.push(product);
@@ -158,12 +161,7 @@ impl ShardWork<'_> {
         event: &EventSpec,
         refusal: &Refusal,
     ) -> Result<Vec<Product>, (Reason, String)> {
-        let noun = event.name.split('.').next().unwrap_or_default();
-        let ce_type = format!("{noun}.rejected");
-        if !self.settings.results.contains_key(&ce_type) {
-            return Ok(Vec::new());
-        }
-        let datum = emit::rejected(&event.name, refusal);
-        self.tell(at, told, &[(ce_type, datum)])
+        let rejection = self.rejection(&event.name, refusal);
+        self.tell(at, told, rejection.as_slice())
     }
 }

@@ -10,6 +10,7 @@ use schemas::datum::{DecodeError, Union};
 use schemas::names;
 use schemas::partition::partition_of;
 use schemas::registry::RegisteredSchema;
+use state::records::{EventStatus, State};
 use state::{AgendaKey, Memory, Shard, StateStore};
 
 use crate::engine::assignment::{Assignment, ShardState};
@@ -79,6 +80,7 @@ impl Processor for Sums {
     fn reads(&self, input: &Text) -> Reads {
         match input.0.split_once(' ') {
             Some(("first", limit)) => Reads::none().range("r/", limit.parse().unwrap()),
+            Some(("settle", _)) => Reads::none().row("open"),
             Some(_) => Reads::none(),
             None => Reads::root(),
         }
@@ -99,6 +101,15 @@ impl Processor for Sums {
                 Ok(Decision::new().put_until(&format!("r/{}", &text[6..]), Text(text[6..].into()), ctx.now + 50_000))
             }
             text if text.starts_with("drop ") => Ok(Decision::new().delete(&format!("r/{}", &text[5..]))),
+            "open" => Ok(Decision::new().put("open", Text(hex(&ctx.ticket()))).left_open()),
+            text if text.starts_with("settle ") => {
+                let Some(Text(ticket)) = rows.get("open") else { return Err(Rejection::Retry("nothing is open".into())) };
+                let refusal = Refusal { code: "taken", detail: "by another".into(), ..Refusal::default() };
+                let outcome = if text.ends_with("ok") { Ok(()) } else { Err(refusal) };
+                let told = if text.ends_with("ok") { vec![Text("77".into())] } else { Vec::new() };
+                let decision = Decision::new().delete("open").settle(unhex(ticket).into(), outcome);
+                Ok(told.into_iter().fold(decision, Decision::emit))
+            }
             text if text.starts_with("send ") => {
                 let sends = text[5..].split(", ").filter_map(|send| send.split_once(' '));
                 Ok(sends.fold(Decision::new(), |decision, (to, text)| decision.send(to, Add(text.to_owned()))))
@@ -109,6 +120,14 @@ impl Processor for Sums {
             }
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
 /// One stream with two shards.
@@ -443,6 +462,21 @@ impl World {
                 (header(record, names::HEADER_CE_TYPE), header(record, names::HEADER_SEQ).parse().unwrap(), record.value.clone())
             })
             .collect()
+    }
+
+    /// A header of the results of a subject.
+    pub(super) fn told_headers(&self, subject: &str, name: &str) -> Vec<String> {
+        let of_subject = |record: &&OutRecord| record.key.as_deref() == Some(subject.as_bytes());
+        let results = self.out.iter().filter(|record| record.topic == Topic::Results).filter(of_subject);
+        results.map(|record| header(record, name)).collect()
+    }
+
+    /// State, outcome and steps of the status of an event of `send_with_id`.
+    pub(super) fn status(&self, id: &str) -> (State, Option<String>, Vec<State>) {
+        let key = schemas::key::EventKey::of("test", id, None);
+        let parts = wait(self.store.status(&[key.0]));
+        let status = EventStatus::decode(&parts[0][0].cell.val.as_ref().unwrap()).unwrap();
+        (status.state, status.outcome, status.history.iter().map(|step| step.state).collect())
     }
 
     /// Headers of the events that were sent on, in order.
