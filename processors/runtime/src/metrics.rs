@@ -36,6 +36,7 @@ const FENCED: &str = "forebay_runtime_fenced_total";
 const CLAIMS: &str = "forebay_runtime_claims_total";
 const MISMATCH: &str = "forebay_runtime_offset_trailer_mismatch_total";
 const WAITING: &str = "forebay_runtime_shards_waiting";
+const DEDUPE: &str = "forebay_runtime_dedupe_window_seconds";
 const FETCHED: &str = "forebay_runtime_rows_fetched_total";
 
 /// Labels of a worker's gauges: several workers of a process must not overwrite each other's.
@@ -86,6 +87,7 @@ pub(crate) fn describe() {
     describe_counter!(CLAIMS, "shards taken over");
     describe_counter!(MISMATCH, "shards whose offset in the group was not the log's position; the log won");
     describe_gauge!(WAITING, "shards that wait for the registry to name the schema of their next record");
+    describe_gauge!(DEDUPE, Unit::Seconds, "how far back duplicates are found; less than set when keys_max was reached");
     describe_counter!(FETCHED, "rows read from the store because they were not in the cache");
     describe_gauge!(MARK_FRAME, "number of the last frame below the watermark, summed over shards by the reader");
 }
@@ -160,6 +162,10 @@ pub(crate) fn lag(place: &Place, records: i64, stable_end_age: Duration) {
 
 pub(crate) fn mark_age(place: &Place, age: Duration) {
     gauge!(MARK_AGE, "stream" => place.stream(), "worker" => place.worker()).set(age.as_secs_f64());
+}
+
+pub(crate) fn dedupe_window(place: &Place, reach_ms: i64) {
+    gauge!(DEDUPE, "stream" => place.stream(), "worker" => place.worker()).set(reach_ms as f64 / 1e3);
 }
 
 pub(crate) fn offsets_differ(stream: &str) {

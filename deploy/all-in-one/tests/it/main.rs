@@ -8,6 +8,8 @@ mod kill;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod native;
 #[cfg(test)]
 mod start;

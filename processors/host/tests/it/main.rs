@@ -1,5 +1,8 @@
 //! `forebay-processor` on its command line.
 
+#[cfg(test)]
+mod chaos;
+
 use std::process::{Command, Output};
 
 fn run(arguments: &[&str]) -> Output {

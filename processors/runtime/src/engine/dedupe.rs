@@ -16,13 +16,15 @@ pub struct Window {
     keys_max: usize,
     keys: HashMap<EventKey, i64, BuildHasherDefault<KeyHasher>>,
     minutes: VecDeque<(i64, Vec<EventKey>)>,
+    /// The newest minute that was forgotten early, for the bound of keys.
+    forgotten: Option<i64>,
 }
 
 impl Window {
     /// An empty window over `span_ms`, with at most `keys_max` keys (the oldest minute goes first).
     #[must_use]
     pub fn new(span_ms: i64, keys_max: usize) -> Self {
-        Self { span_ms, keys_max, keys: HashMap::default(), minutes: VecDeque::new() }
+        Self { span_ms, keys_max, keys: HashMap::default(), minutes: VecDeque::new(), forgotten: None }
     }
 
     /// First minute that still counts at append time `now_ms`.
@@ -62,12 +64,21 @@ impl Window {
             && (*minute < first || (self.keys.len() > self.keys_max && self.minutes.len() > 1))
         {
             let Some((minute, keys)) = self.minutes.pop_front() else { break };
+            if minute >= first {
+                self.forgotten = Some(minute);
+            }
             for key in keys {
                 if self.keys.get(&key) == Some(&minute) {
                     self.keys.remove(&key);
                 }
             }
         }
+    }
+
+    /// Duplicates are found this far back from append time `now_ms`, ms: the span, or less where the bound of keys cut it.
+    #[must_use]
+    pub fn reach_ms(&self, now_ms: i64) -> i64 {
+        self.forgotten.map_or(self.span_ms, |minute| self.span_ms.min(now_ms - (minute + 1) * MINUTE_MS))
     }
 
     /// Keys held.
@@ -130,5 +141,7 @@ mod tests {
         window.expire(11 * MINUTE_MS);
         assert_eq!(window.len(), 2);
         assert!(!window.holds(&key(1), 11 * MINUTE_MS));
+        assert_eq!(window.reach_ms(12 * MINUTE_MS), MINUTE_MS);
+        assert_eq!(window.reach_ms(60 * MINUTE_MS), 15 * MINUTE_MS);
     }
 }

@@ -247,8 +247,11 @@ impl<'w> Session<'w> {
             return;
         }
         self.gauges_at = Instant::now();
-        let frames =
-            self.core.assignment().map_or(0, |assignment| assignment.shards.values().map(|shard| shard.backlog().0).sum());
+        let shards = self.core.assignment().into_iter().flat_map(|assignment| assignment.shards.values());
+        let frames = shards.clone().map(|shard| shard.backlog().0).sum();
+        if let Some(reach) = shards.map(|shard| shard.dedupe.reach_ms(shard.tip.horizon)).min() {
+            metrics::dedupe_window(&self.worker.place, reach);
+        }
         metrics::waiting(&self.worker.place, frames, self.gather.waiting());
     }
 

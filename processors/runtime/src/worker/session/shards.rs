@@ -79,6 +79,8 @@ impl Session<'_> {
             all.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed)?;
         }
         self.consumer.assign(&all).map_err(failed)?;
+        // the client remembers a pause over assignments
+        self.consumer.resume(&all).map_err(failed)?;
         let halted = self.core.assignment().map(|assignment| assignment.halted.clone()).unwrap_or_default();
         self.tell_owned(positions.len(), &halted);
         self.gather.assigned(positions.into_iter());
