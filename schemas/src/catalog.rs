@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::constraints::Constraints;
 use crate::plan::Plan;
 
-pub use settings::{Durability, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Tracking, UnknownFields};
+pub use settings::{Durability, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields};
 
 pub(crate) use avro::fingerprint;
 
@@ -190,6 +190,8 @@ pub struct EventType {
     pub location: Option<String>,
     /// What a retry does to later events of its subject.
     pub ordering: Ordering,
+    /// How it is tried again when its processor asks for that.
+    pub retry: Retry,
     /// Which events leave a status.
     pub tracking: Tracking,
     /// Where the edge may keep it while the log is away.

@@ -24,6 +24,8 @@ pub enum Reason {
     Panic,
     /// All attempts are used up.
     RetriesExhausted,
+    /// Too many inputs of its subject wait already.
+    ParkFull,
     /// Too many sends lie between the first event and this one: it goes in a circle.
     Hops,
     /// The input, a row, a result or a send of it is over its bound.
@@ -42,6 +44,7 @@ impl Reason {
             Self::Terminal => "terminal",
             Self::Panic => "panic",
             Self::RetriesExhausted => "retries_exhausted",
+            Self::ParkFull => "park_full",
             Self::Hops => "hops",
             Self::TooLarge => "too_large",
         }
@@ -51,9 +54,9 @@ impl Reason {
 /// Bytes of `dead_detail` at the most.
 const DETAIL_BYTES_MAX: usize = 1_024;
 
-/// The dead letter of `record` from `topic`, written at `ts` (µs).
+/// The dead letter of `record`, written at `ts` (µs). `origin` is `<topic>/<partition>/<offset>`, or an agenda id.
 #[must_use]
-pub fn record(record: &Arrived, topic: &str, reason: Reason, detail: &str, ts: i64) -> OutRecord {
+pub fn record(record: &Arrived, origin: &str, reason: Reason, detail: &str, ts: i64) -> OutRecord {
     let mut headers = HeaderList::builder(record.headers.size() + 256);
     for (name, value) in record.headers.iter() {
         headers.push(name, value);
@@ -61,7 +64,7 @@ pub fn record(record: &Arrived, topic: &str, reason: Reason, detail: &str, ts: i
     headers.push(names::HEADER_DEAD_REASON, reason.name().as_bytes());
     headers.push(names::HEADER_DEAD_DETAIL, cut(detail).as_bytes());
     headers.push(names::HEADER_DEAD_AT, crate::time::rfc3339(ts).as_bytes());
-    headers.push(names::HEADER_DEAD_ORIGIN, format!("{topic}/{}/{}", record.shard, record.offset).as_bytes());
+    headers.push(names::HEADER_DEAD_ORIGIN, origin.as_bytes());
     OutRecord {
         topic: Topic::Dead,
         shard: record.shard,

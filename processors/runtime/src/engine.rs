@@ -4,11 +4,13 @@
 //! The loop is serial: no transaction is ever open while the worker polls, so a rebalance never meets one. Steps
 //! follow `docs/exactly-once.md`; the simulation drives the same code with other hands.
 
+pub mod agenda;
 pub mod assignment;
 pub mod batch;
 pub mod cache;
 pub mod decide;
 pub mod dedupe;
+pub mod due;
 pub mod emit;
 pub mod headers;
 pub mod input;
@@ -62,6 +64,8 @@ enum Phase {
     Fetching { batch: Batch },
     /// Their schemas are being asked for.
     Learning { batch: Batch, found: Found },
+    /// The agenda is being looked into.
+    Scanning,
     /// A transaction is being carried out.
     Transacting { transaction: Arc<Transaction>, at: TransactionStep, tally: Tally },
     /// It is being aborted.
@@ -142,6 +146,7 @@ impl Core {
                 self.versions.learn(schemas);
                 self.fetched(batch, found, now_us)
             }
+            (Phase::Scanning, Event::Scanned(scanned)) => self.scanned(scanned, now_us),
             (Phase::Transacting { transaction, at, tally }, event) => {
                 self.transacting(transaction, at, tally, event, now_us, &mut step.committed, &mut step.tally)
             }
@@ -324,7 +329,7 @@ impl Core {
     /// After an abort the same inputs are decided again from memory, in smaller batches.
     fn redo(&mut self, now_us: i64) -> Action {
         self.redo += 1;
-        if self.redo > self.settings.limits.redo_attempts || self.pending.is_empty() {
+        if self.redo > self.settings.limits.redo_attempts {
             return self.restart("the transaction was aborted too often".into());
         }
         self.next_batch(now_us)

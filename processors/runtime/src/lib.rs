@@ -15,5 +15,5 @@ pub mod time;
 mod worker;
 
 pub use logic::Logic;
-pub use processor::{Context, Decision, Principal, Processor, RangeRead, Reads, Refusal, Rejection, Rows};
+pub use processor::{Context, Decision, Principal, Processor, RangeRead, Reads, Refusal, Rejection, Rows, Timer};
 pub use worker::{Error, Options, Parts, start};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use schemas::datum::{DecodeError, Union};
 
-use crate::processor::{Context, Processor, Reads, Refusal, Rejection, Rows};
+use crate::processor::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, Timer};
 
 /// A processor as the engine sees it. Every [`Processor`] is one through [`of`].
 pub trait Logic: Send + Sync + 'static {
@@ -17,6 +17,9 @@ pub trait Logic: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the bytes, or that the type is unknown.
     fn open(&self, event_type: &str, datum: &[u8]) -> Result<Box<dyn Opened>, DecodeError>;
+
+    /// A timer that fires.
+    fn timer(&self, timer: Timer) -> Box<dyn Opened>;
 }
 
 /// A decoded input, ready to be decided.
@@ -73,6 +76,8 @@ pub struct RawDecision {
     pub results: Vec<(String, Bytes)>,
     /// Events for other subjects, in order.
     pub sends: Vec<RawSend>,
+    /// Timers by name: due (µs) and payload, or `None` to clear.
+    pub timers: Vec<(String, Option<(i64, Bytes)>)>,
     /// See [`crate::Decision::unchanged`].
     pub unchanged: bool,
     /// See [`crate::Decision::left_open`].
@@ -97,6 +102,10 @@ impl<P: Processor> Logic for Typed<P> {
         let input = P::Input::decode(event_type, datum)?;
         Ok(Box::new(TypedInput { processor: self.0.clone(), input }))
     }
+
+    fn timer(&self, timer: Timer) -> Box<dyn Opened> {
+        Box::new(TypedTimer { processor: self.0.clone(), timer })
+    }
 }
 
 struct TypedInput<P: Processor> {
@@ -110,32 +119,55 @@ impl<P: Processor> Opened for TypedInput<P> {
     }
 
     fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
-        let mut typed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let decoded = P::Row::decode(&row.record, &row.datum)
-                .map_err(|error| Rejection::Terminal(format!("row {:?} of record {}: {error}", row.sort, row.record)))?;
-            typed.push((row.sort.clone(), decoded));
-        }
-        let decision = self.processor.decide(self.input, &Rows::new(typed), ctx)?;
-        let rows = decision.rows.into_iter().map(|(sort, row, expire_at)| RawChange {
-            sort: sort.into(),
-            row: row.map(|row| (row.name().to_owned(), bytes_of(&row))),
-            expire_at,
-        });
-        let results = decision.results.iter().map(|result| (result.name().to_owned(), bytes_of(result)));
-        let sends = decision.sends.iter().map(|(subject, event)| RawSend {
-            subject: subject.clone(),
-            event_type: event.name().to_owned(),
-            datum: bytes_of(event),
-        });
-        Ok(RawDecision {
-            rows: rows.collect(),
-            results: results.collect(),
-            sends: sends.collect(),
-            unchanged: decision.unchanged,
-            open: decision.open,
-            settles: decision.settles,
-        })
+        Ok(raw(self.processor.decide(self.input, &typed::<P>(rows)?, ctx)?))
+    }
+}
+
+struct TypedTimer<P: Processor> {
+    processor: Arc<P>,
+    timer: Timer,
+}
+
+impl<P: Processor> Opened for TypedTimer<P> {
+    fn reads(&self) -> Reads {
+        self.processor.timer_reads(&self.timer)
+    }
+
+    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
+        Ok(raw(self.processor.timer(self.timer, &typed::<P>(rows)?, ctx)?))
+    }
+}
+
+fn typed<P: Processor>(rows: &[RawRow]) -> Result<Rows<P::Row>, Rejection> {
+    let mut typed = Vec::with_capacity(rows.len());
+    for row in rows {
+        let decoded = P::Row::decode(&row.record, &row.datum)
+            .map_err(|error| Rejection::Terminal(format!("row {:?} of record {}: {error}", row.sort, row.record)))?;
+        typed.push((row.sort.clone(), decoded));
+    }
+    Ok(Rows::new(typed))
+}
+
+fn raw<P: Processor>(decision: Decision<P>) -> RawDecision {
+    let rows = decision.rows.into_iter().map(|(sort, row, expire_at)| RawChange {
+        sort: sort.into(),
+        row: row.map(|row| (row.name().to_owned(), bytes_of(&row))),
+        expire_at,
+    });
+    let results = decision.results.iter().map(|result| (result.name().to_owned(), bytes_of(result)));
+    let sends = decision.sends.iter().map(|(subject, event)| RawSend {
+        subject: subject.clone(),
+        event_type: event.name().to_owned(),
+        datum: bytes_of(event),
+    });
+    RawDecision {
+        rows: rows.collect(),
+        results: results.collect(),
+        sends: sends.collect(),
+        timers: decision.timers,
+        unchanged: decision.unchanged,
+        open: decision.open,
+        settles: decision.settles,
     }
 }
 

@@ -32,7 +32,38 @@ pub trait Processor: Send + Sync + Sized + 'static {
     /// # Errors
     /// [`Rejection`] when the input is refused, must be tried again later, or can never be processed.
     fn decide(&self, input: Self::Input, rows: &Rows<Self::Row>, ctx: &Context) -> Result<Decision<Self>, Rejection>;
+
+    /// The rows of the subject that [`Processor::timer`] will look at.
+    fn timer_reads(&self, _timer: &Timer) -> Reads {
+        Reads::root()
+    }
+
+    /// What a timer does that was set with [`Decision::set_timer`] and is due.
+    ///
+    /// # Errors
+    /// As of [`Processor::decide`]. A refusal tells nobody: nobody asked.
+    fn timer(&self, timer: Timer, _rows: &Rows<Self::Row>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        Err(Rejection::Terminal(format!("{} has no code for its timer {:?}", Self::NAME, timer.name)))
+    }
 }
+
+/// A timer that has fired. It is gone; whoever wants it again sets it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// Its name.
+    pub name: String,
+    /// When it was due, µs; [`Context::now`] is not before.
+    pub due: i64,
+    /// What was given along.
+    pub payload: Bytes,
+}
+
+/// Timers of one subject at the most.
+pub const TIMERS_MAX: usize = 64;
+/// Bytes of a timer's payload at the most.
+pub const TIMER_PAYLOAD_MAX: usize = 4 << 10;
+/// Bytes of a timer's name at the most.
+pub const TIMER_NAME_MAX: usize = 128;
 
 /// Rows of one range at the most.
 pub const RANGE_MAX: usize = 1_000;
@@ -194,6 +225,8 @@ pub struct Decision<P: Processor> {
     /// Events for other subjects, and the subject of each in the stream that has its type. Sends from one subject to
     /// another keep their order.
     pub sends: Vec<(String, P::SendEvent)>,
+    /// Timers by name: due (µs) and payload, or `None` to clear. The last change of a name wins.
+    pub timers: Vec<(String, Option<(i64, Bytes)>)>,
     /// True when the input was fine and changed nothing (`unchanged`): no result is expected.
     pub unchanged: bool,
     /// True when the event is taken up and its outcome not known yet: its status stays PROCESSING until a later input of
@@ -205,7 +238,15 @@ pub struct Decision<P: Processor> {
 
 impl<P: Processor> Default for Decision<P> {
     fn default() -> Self {
-        Self { rows: Vec::new(), results: Vec::new(), sends: Vec::new(), unchanged: false, open: false, settles: None }
+        Self {
+            rows: Vec::new(),
+            results: Vec::new(),
+            sends: Vec::new(),
+            timers: Vec::new(),
+            unchanged: false,
+            open: false,
+            settles: None,
+        }
     }
 }
 
@@ -255,6 +296,22 @@ impl<P: Processor> Decision<P> {
     #[must_use]
     pub fn delete(mut self, sort: &str) -> Self {
         self.rows.push((sort.to_owned(), None, None));
+        self
+    }
+
+    /// Sets the subject's timer `name`, in the place of one that is set: at `due` (µs; a past time is now)
+    /// [`Processor::timer`] gets `payload`. At most [`TIMERS_MAX`] per subject and [`TIMER_PAYLOAD_MAX`] bytes; a name
+    /// is 1–[`TIMER_NAME_MAX`] bytes without `/`, and does not start with `~`.
+    #[must_use]
+    pub fn set_timer(mut self, name: &str, due: i64, payload: impl Into<Bytes>) -> Self {
+        self.timers.push((name.to_owned(), Some((due, payload.into()))));
+        self
+    }
+
+    /// Clears the subject's timer `name`, if it is set.
+    #[must_use]
+    pub fn clear_timer(mut self, name: &str) -> Self {
+        self.timers.push((name.to_owned(), None));
         self
     }
 

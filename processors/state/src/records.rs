@@ -3,6 +3,7 @@
 //! Each is one version byte and an Avro datum of the schema beside it. `runtime` writes them, [`crate::StateReader`]
 //! and audits read them. State lies below `schemas`, so the few lines of Avro they need are here.
 
+mod agenda;
 mod schema;
 mod wire;
 
@@ -13,11 +14,14 @@ use bytes::Bytes;
 use self::wire::{Reader, Writer};
 use crate::types::Mark;
 
+pub use self::agenda::{Input, Item, Parked, Source};
 pub use self::schema::{EVENT_STATUS_AVSC, HEAD_AVSC, MARK_AVSC};
 pub use self::wire::VALUE_BYTES_MAX;
 
 /// Sort of a subject's head row. Rewritten by every frame that changes any row of the subject.
 pub const HEAD_SORT: &str = "~head";
+/// Sorts of parked inputs are this and their number.
+pub const PARK_SORT: &str = "~park/";
 /// Timers read back per subject at the most; the runtime allows fewer.
 pub const TIMERS_MAX: usize = 1_024;
 /// Input topics of one shard at the most.

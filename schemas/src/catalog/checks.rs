@@ -80,6 +80,7 @@ fn event(event: &EventType, stream: &Stream, streams: &[Stream]) -> Result<(), S
     if event.internal && event.route.is_some() {
         return Err("it is internal and has a route; only processors send internal events".to_owned());
     }
+    event.retry.check()?;
     if let Some(asked) = &event.answers {
         answer_passes_holds(event, asked, streams)?;
     }

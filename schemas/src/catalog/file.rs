@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Durability, Follow, HeaderStyle, IdempotencyKey, Limits, Ordering, Tracking, UnknownFields};
+use super::{Durability, Follow, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields};
 use crate::constraints::Rules;
 
 #[derive(Deserialize)]
@@ -80,6 +80,8 @@ pub(super) struct EventFile {
     pub(super) location: Option<String>,
     #[serde(default)]
     pub(super) ordering: Ordering,
+    #[serde(default)]
+    pub(super) retry: Retry,
     #[serde(default)]
     pub(super) tracking: Tracking,
     #[serde(default)]

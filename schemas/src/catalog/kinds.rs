@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::avro::{self, Files};
 use super::file::KindFile;
 use super::{
-    Durability, EmbeddedDatum, EventType, IdempotencyKey, Kind, Limits, Ordering, RecordSchema, ResultType, Route, Stream,
+    Durability, EmbeddedDatum, EventType, IdempotencyKey, Kind, Limits, Ordering, RecordSchema, ResultType, Retry, Route, Stream,
     SubjectRule, SubjectSource, Tracking, UnknownFields, View,
 };
 use super::{load, route};
@@ -58,6 +58,7 @@ pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>)
             answer_outcome: true,
             location,
             ordering: Ordering::Strict,
+            retry: Retry::default(),
             tracking: Tracking::All,
             durability: Durability::Log,
             limits: Limits::default(),

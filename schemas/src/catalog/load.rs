@@ -95,6 +95,7 @@ fn event_type(file: EventFile, avro: &mut Files<'_>) -> Result<EventType, String
         answer_outcome: file.answer.is_some(),
         location: file.location,
         ordering: file.ordering,
+        retry: file.retry,
         tracking: file.tracking,
         durability: file.durability,
         constraints: constraints(&schema, &file.fields).map_err(about)?,

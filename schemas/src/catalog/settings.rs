@@ -46,6 +46,39 @@ pub enum Ordering {
     Relaxed,
 }
 
+/// How an event is tried again whose processor says so. Attempt k waits a random part of min(cap, base · factor^(k−1)).
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Longest wait after the first attempt, ms; 1–86,400,000.
+    pub base_ms: u64,
+    /// Growth per attempt, 1–10.
+    pub factor: f64,
+    /// No wait is longer, ms; `base_ms`–86,400,000.
+    pub cap_ms: u64,
+    /// Attempts before it is a dead letter, the first one included; 1–1,000.
+    pub attempts: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { base_ms: 1_000, factor: 2.0, cap_ms: 300_000, attempts: 10 }
+    }
+}
+
+impl Retry {
+    /// What is out of bounds.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let day = 24 * 60 * 60 * 1_000;
+        let fits = (1..=day).contains(&self.base_ms)
+            && (self.base_ms..=day).contains(&self.cap_ms)
+            && (1.0..=10.0).contains(&self.factor)
+            && (1..=1_000).contains(&self.attempts);
+        let sentence = || format!("`retry` needs 1 ≤ base_ms ≤ cap_ms ≤ {day}, 1 ≤ factor ≤ 10 and 1 ≤ attempts ≤ 1000");
+        fits.then_some(()).ok_or_else(sentence)
+    }
+}
+
 /// Which events leave a status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

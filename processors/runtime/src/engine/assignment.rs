@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use state::Shard;
 
+use super::agenda::Agenda;
 use super::cache::RowCache;
 use super::dedupe::Window;
+use super::due::Due;
 use super::recover::{Halt, Tip};
 use super::settings::Settings;
 use super::transaction::ShardChange;
@@ -36,6 +38,8 @@ pub struct ShardState {
     pub dedupe: Window,
     /// Committed row images.
     pub cache: RowCache,
+    /// What is due.
+    pub agenda: Agenda,
     /// Frames the store has not acknowledged: number and bytes, in order.
     unacked: VecDeque<(i64, usize)>,
     unacked_bytes: usize,
@@ -48,8 +52,9 @@ impl ShardState {
     #[must_use]
     pub fn new(shard: Shard, tip: Tip, dedupe: Window, settings: &Settings) -> Self {
         let cache = RowCache::new(settings.limits.cache_bytes, tip.n);
+        let agenda = Agenda::new(tip.agenda_floor, settings.limits.agenda_index);
         let acked = tip.n;
-        Self { shard, tip, dedupe, cache, unacked: VecDeque::new(), unacked_bytes: 0, acked }
+        Self { shard, tip, dedupe, cache, agenda, unacked: VecDeque::new(), unacked_bytes: 0, acked }
     }
 
     /// Next offset of the input topic.
@@ -64,6 +69,7 @@ impl ShardState {
             let image = super::cache::Image { val: write.val.clone(), expire_at: write.expire_at };
             self.cache.put(&write.key.subject, &write.key.sort, image, change.frame.n);
         }
+        self.agenda.publish(change.frame.n, &change.frame.agenda);
         for row in &change.frame.dedupe {
             let keys = row.keys.chunks_exact(16).map(|key| {
                 let mut bytes = [0; 16];
@@ -92,6 +98,7 @@ impl ShardState {
     /// Drops pins of acknowledged frames: only at the start of a batch.
     pub fn unpin(&mut self) {
         self.cache.unpin(self.acked);
+        self.agenda.unpin(self.acked);
     }
 
     /// Frames and bytes the store has not acknowledged.
@@ -101,7 +108,27 @@ impl ShardState {
     }
 }
 
+/// Held subjects that are tried in one batch: each may be many inputs.
+const HELD_PER_BATCH: usize = 4;
+
 impl Assignment {
+    /// What is due at `now` (µs), the oldest `max` of all shards.
+    #[must_use]
+    pub fn due(&self, now: i64, max: usize) -> Vec<Due> {
+        let entries = self.shards.iter().flat_map(|(number, shard)| {
+            shard.agenda.due(now).take(max).map(|(key, subject)| (key.clone(), *number, subject.clone()))
+        });
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable();
+        let mut held = 0;
+        entries.retain(|(key, ..)| {
+            held += usize::from(key.id.starts_with("h/"));
+            !key.id.starts_with("h/") || held <= HELD_PER_BATCH
+        });
+        entries.truncate(max);
+        entries.into_iter().map(|(key, shard, subject)| Due::Entry { shard, key, subject }).collect()
+    }
+
     /// Drops pins of acknowledged frames of every shard: only at the start of a batch.
     pub fn unpin(&mut self) {
         self.shards.values_mut().for_each(ShardState::unpin);

@@ -1,20 +1,22 @@
 //! A batch before it is decided: inputs opened, and the rows they need.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use schemas::datum::DecodeError;
 use schemas::frame;
 use schemas::key::EventKey;
 use schemas::partition::partition_of;
 use schemas::resolve;
-use state::RowKey;
+use state::{AgendaKey, RowKey};
 
 use super::assignment::Assignment;
+use super::due::{Due, Origin};
 use super::input::{Arrived, Envelope, Writer};
 use super::ranges::Ranges;
-use super::settings::{EventSpec, Settings};
+use super::settings::{EventSpec, Policy, Settings};
 use super::step::Needs;
 use crate::dead_letter::Reason;
 use crate::logic::{Logic, Opened};
@@ -38,6 +40,8 @@ pub struct Prepared {
     pub subject: Arc<str>,
     /// What comes of it.
     pub fate: Fate,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// Whether an input can be decided at all.
@@ -46,8 +50,8 @@ pub enum Fate {
     Dead(Reason, String),
     /// Ready to be decided.
     Ready {
-        /// Its type.
-        event: EventSpec,
+        /// How it is treated.
+        policy: Policy,
         /// The decoded input; taken when decided.
         opened: Box<dyn Opened>,
         /// Rows it needs beside the head.
@@ -55,12 +59,18 @@ pub enum Fate {
     },
 }
 
-/// Inputs that are decided together, and the ranges they need.
+/// Inputs that are decided together, and what was read for them.
 pub struct Batch {
-    /// In order; those of one shard in offset order.
-    pub inputs: Vec<Prepared>,
-    /// What was read.
+    /// Due entries, oldest first: they are decided before the records.
+    pub due: Vec<Due>,
+    /// Records; those of one shard in offset order.
+    pub records: Vec<Prepared>,
+    /// Ranges that were read.
     pub ranges: Ranges,
+    /// Agenda items that were read.
+    pub items: HashMap<(i32, AgendaKey), Option<Bytes>>,
+    /// No more than this many are decided.
+    pub inputs_max: usize,
 }
 
 /// Opens `record`. Pure: a redo gives the same again.
@@ -69,10 +79,10 @@ pub fn prepare(record: Arrived, settings: &Settings, logic: &dyn Logic) -> Prepa
     let key = envelope.key();
     let subject: Arc<str> = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default().into();
     let fate = match open(&record, &mut envelope, &subject, settings, logic) {
-        Ok((event, opened, reads)) => Fate::Ready { event, opened, reads },
+        Ok((event, opened, reads)) => Fate::Ready { policy: Policy::from(&event), opened, reads },
         Err((reason, detail)) => Fate::Dead(reason, detail),
     };
-    Prepared { record, envelope, key, subject, fate }
+    Prepared { record, envelope, key, subject, fate, origin: Origin::Topic }
 }
 
 type Open = (EventSpec, Box<dyn Opened>, Reads);
@@ -129,17 +139,30 @@ fn open_datum(record: &Arrived, event: &EventSpec, logic: &dyn Logic) -> Result<
 }
 
 impl Batch {
-    /// A batch of `inputs`, with nothing read yet.
+    /// A batch with nothing read yet.
     #[must_use]
-    pub fn of(inputs: Vec<Prepared>) -> Self {
-        Self { inputs, ranges: Ranges::default() }
+    pub fn of(due: Vec<Due>, records: Vec<Prepared>, inputs_max: usize) -> Self {
+        Self { due, records, ranges: Ranges::default(), items: HashMap::new(), inputs_max }
+    }
+
+    /// What is decided, in order.
+    pub fn into_inputs(self) -> (Vec<Prepared>, Ranges) {
+        let due = self.due.into_iter().flat_map(|due| match due {
+            Due::Inputs(inputs) => inputs,
+            Due::Entry { .. } => Vec::new(),
+        });
+        (due.chain(self.records).take(self.inputs_max).collect(), self.ranges)
     }
 
     /// What must still be read from the store before the batch can be decided at `now` (µs).
     pub fn needs(&mut self, assignment: &mut Assignment, now: i64) -> Needs {
         let (mut asked, mut ranges) = (HashSet::new(), HashSet::new());
         let mut needs = Needs::default();
-        for input in &self.inputs {
+        let due = self.due.iter().flat_map(|due| match due {
+            Due::Inputs(inputs) => &inputs[..],
+            Due::Entry { .. } => &[],
+        });
+        for input in due.chain(&self.records) {
             let Fate::Ready { reads, .. } = &input.fate else { continue };
             let number = input.record.shard;
             let Some(shard) = assignment.shards.get_mut(&number) else { continue };

@@ -3,6 +3,7 @@
 //! Nothing of the assignment changes here. A batch works on copies ([`ShardWork`]), so an aborted transaction leaves
 //! no trace.
 
+mod again;
 mod finish;
 mod settle;
 mod subject;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use schemas::catalog::Tracking;
+use schemas::catalog::{Ordering, Tracking};
 use schemas::key::EventKey;
 use state::records::State;
 
@@ -19,11 +20,13 @@ use self::subject::Work;
 use super::assignment::{Assignment, ShardState};
 use super::batch::{Batch, Fate, Prepared};
 use super::dedupe::MINUTE_MS;
+use super::due::{Before, Origin};
 use super::emit;
+use super::input::Arrived;
 use super::log::WriterId;
 use super::ranges::Ranges;
 use super::rules::Rule;
-use super::settings::{EventSpec, Settings};
+use super::settings::{Policy, Settings};
 use super::transaction::{OutRecord, Transaction};
 use crate::dead_letter::{self, Reason};
 use crate::logic::{Opened, RawDecision, RawRow};
@@ -40,6 +43,14 @@ pub struct Tally {
     pub rejected: u64,
     /// Inputs that were processed.
     pub processed: u64,
+    /// Inputs that will be tried again.
+    pub retries: u64,
+    /// Inputs that wait behind another of their subject.
+    pub parked: u64,
+    /// Agenda items that were carried out.
+    pub fired: u64,
+    /// How late the latest of them was, µs.
+    pub lateness_us: i64,
 }
 
 /// Why a batch cannot be decided as it is.
@@ -62,9 +73,10 @@ pub fn decide(
     writer: &WriterId,
     now_us: i64,
 ) -> Result<(Transaction, Tally), Undecided> {
-    let Batch { inputs, ranges } = batch;
+    let (inputs, ranges) = batch.into_inputs();
     let mut tally = Tally::default();
-    let mut transaction = Transaction { inputs: inputs.len(), ..Transaction::default() };
+    let records = inputs.iter().filter(|input| matches!(input.origin, Origin::Topic)).count();
+    let mut transaction = Transaction { inputs: records, ..Transaction::default() };
     let mut by_shard: BTreeMap<i32, Vec<(usize, Prepared)>> = BTreeMap::new();
     for (at, input) in inputs.into_iter().enumerate() {
         by_shard.entry(input.record.shard).or_default().push((at, input));
@@ -81,8 +93,8 @@ pub fn decide(
                     short = Some(short.map_or(at, |other: usize| other.min(at)));
                     break;
                 }
-                // take() has turned dead ones into dead letters
-                Err(Stop::Torn(why) | Stop::Dead(_, why)) => return Err(Undecided::Torn(why)),
+                // take() has dealt with the others
+                Err(Stop::Torn(why) | Stop::Dead(_, why) | Stop::Again(why)) => return Err(Undecided::Torn(why)),
             }
         }
         work.finish(writer, &mut transaction);
@@ -94,10 +106,21 @@ pub fn decide(
 enum Stop {
     /// It is a dead letter.
     Dead(Reason, String),
+    /// The processor wants it again later.
+    Again(String),
     /// See [`Undecided::Short`].
     Short,
     /// See [`Undecided::Torn`].
     Torn(String),
+}
+
+/// What became of an input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// It is decided.
+    Settled,
+    /// It waits, and everything that is needed for that is written.
+    Waits,
 }
 
 impl From<(Reason, String)> for Stop {
@@ -138,61 +161,117 @@ impl<'a> ShardWork<'a> {
         }
     }
 
-    /// Decides one input, or writes its dead letter.
+    /// Decides one input, lets it wait, or writes its dead letter.
     fn take(&mut self, input: Prepared, tally: &mut Tally) -> Result<(), Stop> {
-        let Prepared { record, envelope, key, subject, fate } = input;
+        let Prepared { record, envelope, key, subject, fate, origin } = input;
+        let fresh = Before::default();
+        let (appended, before) = match &origin {
+            Origin::Topic => match self.arrives(&record, key) {
+                Some(appended) => (appended, &fresh),
+                None => {
+                    tally.duplicates += 1;
+                    return Ok(());
+                }
+            },
+            Origin::Item { timer: Some(_), before, .. } => (self.ts / 1_000, before),
+            Origin::Item { before, .. } | Origin::Park { before, .. } => (record.appended_ms, before),
+        };
+        if !self.fires(&origin, &subject)? {
+            return Ok(());
+        }
+        let cause = envelope.cause.as_deref();
+        let told =
+            emit::Told { record: &record, envelope: &envelope, key, subject: &subject, appended, cause, before, ts: self.ts };
+        let (tracking, outcome) = match fate {
+            Fate::Dead(reason, detail) => (Tracking::All, Err(Stop::Dead(reason, detail))),
+            Fate::Ready { policy, opened, reads } => {
+                let waits = policy.ordering == Ordering::Strict && matches!(origin, Origin::Topic) && self.is_held(&subject)?;
+                let outcome = if waits {
+                    tally.parked += 1;
+                    self.park(&told, policy.tracking)
+                } else {
+                    match self.run(&told, &policy, opened, &reads, tally) {
+                        Err(Stop::Again(detail)) => {
+                            tally.retries += 1;
+                            self.again(&told, &origin, &policy, detail)
+                        }
+                        outcome => outcome,
+                    }
+                };
+                (policy.tracking, outcome)
+            }
+        };
+        let done = match outcome {
+            Err(Stop::Dead(reason, detail)) => {
+                tally.dead += 1;
+                self.bury(&told, tracking, reason, detail)?;
+                Done::Settled
+            }
+            outcome => outcome?,
+        };
+        if let (Origin::Park { n, .. }, Done::Settled) = (&origin, done) {
+            self.unpark(&told, *n)?;
+        }
+        if let Origin::Item { key, .. } | Origin::Park { key, .. } = &origin {
+            tally.fired += 1;
+            tally.lateness_us = tally.lateness_us.max(self.ts - key.due);
+        }
+        Ok(())
+    }
+
+    /// A record is taken up: its append time as the shard counts it, `None` for a duplicate.
+    fn arrives(&mut self, record: &Arrived, key: EventKey) -> Option<i64> {
         let appended = record.appended_ms.max(self.horizon);
         self.horizon = appended;
         self.position = record.offset + 1;
         if self.shard.dedupe.holds(&key, appended) || !self.seen.insert(key) {
-            tally.duplicates += 1;
-            return Ok(());
+            return None;
         }
         self.accepted.entry(appended.div_euclid(MINUTE_MS)).or_default().extend_from_slice(&key.0);
-        let told = emit::Told { record: &record, envelope: &envelope, key, subject: &subject, appended, ts: self.ts };
-        let (tracking, outcome) = match fate {
-            Fate::Dead(reason, detail) => (Tracking::All, Err(Stop::Dead(reason, detail))),
-            Fate::Ready { event, opened, reads } => (event.tracking, self.run(&told, &event, opened, &reads, tally)),
+        Some(appended)
+    }
+
+    /// Writes a dead letter and what is told of it.
+    fn bury(&mut self, told: &emit::Told<'_>, tracking: Tracking, reason: Reason, detail: String) -> Result<(), Stop> {
+        let record = told.record;
+        let origin = match &told.envelope.cause {
+            Some(cause) => cause.clone(),
+            None => format!("{}/{}/{}", self.settings.events, record.shard, record.offset),
         };
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(Stop::Dead(reason, detail)) => {
-                tally.dead += 1;
-                self.records.push(dead_letter::record(&record, &self.settings.events, reason, &detail, self.ts));
-                if tracking != Tracking::None {
-                    let mut status = told.status(State::FailedTerminal, self.settings);
-                    status.reason = Some(reason.name().to_owned());
-                    status.detail = Some(detail);
-                    let write = told.write(&status, self.settings);
-                    let at = self.work(&subject)?;
-                    self.works[at].status.push(write);
-                }
-                Ok(())
-            }
-            Err(stop) => Err(stop),
+        self.records.push(dead_letter::record(record, &origin, reason, &detail, self.ts));
+        if tracking != Tracking::None {
+            let mut status = told.status(State::FailedTerminal, self.settings);
+            status.reason = Some(reason.name().to_owned());
+            status.detail = Some(detail);
+            let write = told.write(&status, self.settings);
+            let at = self.work(told.subject)?;
+            self.works[at].status.push(write);
         }
+        Ok(())
     }
 
     /// Decides one input and takes its changes over, all or none.
     fn run(
         &mut self,
         told: &emit::Told<'_>,
-        event: &EventSpec,
+        policy: &Policy,
         opened: Box<dyn Opened>,
         reads: &Reads,
         tally: &mut Tally,
-    ) -> Result<(), Stop> {
+    ) -> Result<Done, Stop> {
         let at = self.work(told.subject)?;
         let rows = self.rows(at, reads)?;
-        let context = told.context(&event.name);
+        let context = told.context(&policy.name);
         match guarded(opened, &rows, &context)? {
             Ok(decision) => {
                 let products = self.accept(at, told, &decision)?;
                 tally.processed += 1;
-                if decision.open && event.tracking != Tracking::None {
+                // one that has waited has a status row that must not stay behind
+                let waited = policy.tracking != Tracking::None && !told.before.history.is_empty();
+                if decision.open && policy.tracking != Tracking::None {
                     let status = told.open_status(self.settings);
                     self.works[at].status.push(told.write(&status, self.settings));
-                } else if event.tracking == Tracking::All {
+                } else if policy.tracking == Tracking::All || waited {
                     let mut status = told.status(State::Succeeded, self.settings);
                     status.outcome = Some("ok".to_owned());
                     status.code = decision.unchanged.then(|| "unchanged".to_owned());
@@ -201,9 +280,9 @@ impl<'a> ShardWork<'a> {
                 }
             }
             Err(Rejection::Refused(refusal)) => {
-                let products = self.refuse(at, told, event, &refusal)?;
+                let products = self.refuse(at, told, policy, &refusal)?;
                 tally.rejected += 1;
-                if event.tracking != Tracking::None {
+                if policy.tracking != Tracking::None {
                     let mut status = told.status(State::Succeeded, self.settings);
                     status.outcome = Some("rejected".to_owned());
                     status.code = Some(refusal.code.to_owned());
@@ -213,10 +292,9 @@ impl<'a> ShardWork<'a> {
                 }
             }
             Err(Rejection::Terminal(detail)) => return Err(Stop::Dead(Reason::Terminal, detail)),
-            // delayed retries need the agenda; until it runs here nothing may be lost, so the input is kept aside
-            Err(Rejection::Retry(detail)) => return Err(Stop::Dead(Reason::RetriesExhausted, detail)),
+            Err(Rejection::Retry(detail)) => return Err(Stop::Again(detail)),
         }
-        Ok(())
+        Ok(Done::Settled)
     }
 }
 

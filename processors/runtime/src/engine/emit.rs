@@ -13,6 +13,7 @@ use schemas::{frame, names};
 use state::records::{EventStatus, Product, State, Step};
 use state::{StatusKey, StatusWrite};
 
+use super::due::Before;
 use super::headers::HeaderList;
 use super::input::{Arrived, Envelope};
 use super::settings::Settings;
@@ -34,8 +35,12 @@ pub struct Told<'a> {
     pub key: EventKey,
     /// Its subject.
     pub subject: &'a Arc<str>,
-    /// Append time as the shard counts it, ms.
+    /// Append time as the shard counts it, ms; of a timer the frame's time.
     pub appended: i64,
+    /// What results name as their cause instead of the event key.
+    pub cause: Option<&'a str>,
+    /// What happened to it before.
+    pub before: &'a Before,
     /// The frame's time, µs.
     pub ts: i64,
 }
@@ -117,7 +122,10 @@ impl Told<'_> {
             headers.push(names::HEADER_CE_HOPS, self.envelope.hops.to_string().as_bytes());
         }
         headers.push(names::HEADER_SEQ, seq.to_string().as_bytes());
-        headers.push(names::HEADER_CAUSE, self.key.to_string().as_bytes());
+        match self.cause {
+            Some(cause) => headers.push(names::HEADER_CAUSE, cause.as_bytes()),
+            None => headers.push(names::HEADER_CAUSE, self.key.to_string().as_bytes()),
+        }
         headers.push(names::HEADER_CAUSED_AT, rfc3339(self.appended * 1_000).as_bytes());
         if let Some(parent) = &self.envelope.traceparent {
             headers.push(names::HEADER_TRACEPARENT, parent.as_bytes());
@@ -127,14 +135,15 @@ impl Told<'_> {
 
     /// The status of the event in `state`, with the steps that led there.
     pub fn status(&self, state: State, settings: &Settings) -> EventStatus {
-        let history = [(State::Queued, self.appended * 1_000), (State::Processing, self.ts), (state, self.ts)];
-        EventStatus {
+        let Before { attempts, next_attempt, history } = self.before;
+        let queued = Step { state: State::Queued, at: self.appended * 1_000 };
+        let mut status = EventStatus {
             state,
             outcome: None,
             code: None,
             detail: None,
-            history: history.into_iter().map(|(state, at)| Step { state, at }).collect(),
-            attempts: 1,
+            history: if history.is_empty() { vec![queued] } else { history.clone() },
+            attempts: attempts + 1,
             next_attempt: None,
             stream: settings.stream.to_string(),
             subject: self.subject.to_string(),
@@ -143,7 +152,13 @@ impl Told<'_> {
             cause: None,
             products: Vec::new(),
             reason: None,
+        };
+        if *attempts > 0 {
+            status.enter(State::Queued, (*next_attempt).min(self.ts));
         }
+        status.enter(State::Processing, self.ts);
+        status.enter(state, self.ts);
+        status
     }
 
     /// The status of an event whose outcome is told later.

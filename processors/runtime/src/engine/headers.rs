@@ -24,6 +24,18 @@ impl HeaderList {
         })
     }
 
+    /// The list's own bytes; [`HeaderList::from_flat`] takes them back.
+    #[must_use]
+    pub fn flat(&self) -> Bytes {
+        self.0.clone()
+    }
+
+    /// A list from [`HeaderList::flat`]. What is no such bytes gives a shorter list.
+    #[must_use]
+    pub fn from_flat(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// How many headers there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -61,6 +61,8 @@ pub struct Envelope {
     pub hops: u32,
     /// `traceparent`.
     pub traceparent: Option<String>,
+    /// What results name as their cause, when that is not the event key: a timer's agenda id.
+    pub cause: Option<String>,
 }
 
 impl Envelope {

@@ -1,4 +1,4 @@
-//! From pending inputs to a decided batch: open them, read what they need, decide.
+//! From pending records and due items to a decided batch: open them, read what they need, decide.
 
 use state::RowKey;
 
@@ -6,8 +6,9 @@ use super::assignment::Assignment;
 use super::batch::{self, Batch};
 use super::cache::Image;
 use super::decide::{self, Undecided};
+use super::due::{Look, Missing};
 use super::rules::Rule;
-use super::step::{Action, Found};
+use super::step::{Action, Found, Needs, Scanned};
 use super::{Core, Phase};
 
 impl Core {
@@ -17,17 +18,27 @@ impl Core {
     }
 
     fn batch_of(&mut self, inputs_max: usize, now_us: i64) -> Action {
+        if let Some(action) = self.raise(now_us) {
+            return action;
+        }
+        let limits = &self.settings.limits;
         let Some(assignment) = &mut self.assignment else { return self.poll() };
-        if self.pending.is_empty() {
+        // while records wait, due items get a quarter of the batch
+        let quota = if self.pending.is_empty() { limits.batch_inputs } else { (limits.batch_inputs / 4).max(1) };
+        let mut due = assignment.due(now_us, quota);
+        if assignment.is_backed_up(&self.settings) || (self.pending.is_empty() && due.is_empty()) {
             return self.poll();
         }
-        let take = (self.pending.len() >> self.redo).clamp(1, inputs_max.max(1));
+        let take = ((self.pending.len() + due.len()) >> self.redo).clamp(1, inputs_max.max(1));
+        due.truncate(take);
         if self.settings.rules.keep(Rule::PinsAtBatchStart) {
             assignment.unpin();
         }
-        let inputs = self.pending.iter().take(take).cloned();
-        let inputs = inputs.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
-        let action = self.read(Batch::of(inputs), now_us);
+        let records = self.pending.iter().take(take - due.len()).cloned();
+        let records = records.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
+        // one entry of a held subject becomes many inputs
+        let inputs_max = if self.redo == 0 { inputs_max } else { take };
+        let action = self.read(Batch::of(due, records, inputs_max), now_us);
         if !self.settings.rules.keep(Rule::PinsAtBatchStart)
             && let Some(assignment) = &mut self.assignment
         {
@@ -36,10 +47,57 @@ impl Core {
         action
     }
 
-    /// Asks for what is not in memory, page by page; decides when nothing is missing.
+    /// Looks further into the agenda before it runs out, shard by shard, once the store has all of the shard's frames.
+    fn raise(&mut self, now_us: i64) -> Option<Action> {
+        let assignment = self.assignment.as_ref()?;
+        let due = assignment.shards.iter().filter_map(|(number, shard)| Some((shard, shard.agenda.scan(*number, now_us)?)));
+        let (ready, waiting): (Vec<_>, Vec<_>) = due.partition(|(shard, _)| shard.backlog().0 == 0);
+        if ready.is_empty() {
+            return (!waiting.is_empty()).then(|| {
+                self.phase = Phase::Polling;
+                Action::Poll { take: false, inputs_max: 0 }
+            });
+        }
+        let scans = ready.into_iter().map(|(_, scan)| scan).collect();
+        self.phase = Phase::Scanning;
+        Some(Action::Scan(scans))
+    }
+
+    pub(super) fn scanned(&mut self, scanned: Vec<Scanned>, now_us: i64) -> Action {
+        if let Some(assignment) = &mut self.assignment {
+            for answer in scanned {
+                if let Some(shard) = assignment.shards.get_mut(&answer.scan.shard) {
+                    shard.agenda.scanned(answer);
+                }
+            }
+        }
+        self.next_batch(now_us)
+    }
+
+    /// Asks for what is not in memory, step by step; decides when nothing is missing.
     fn read(&mut self, mut batch: Batch, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
-        let needs = batch.needs(assignment, now_us);
+        let mut missing = Missing::default();
+        let Batch { due, items, .. } = &mut batch;
+        let (versions, settings, logic) = (&self.versions, &*self.settings, &*self.logic);
+        let mut look = Look { assignment, versions, settings, logic, items };
+        for due in due {
+            if let Err(why) = look.at(due, &mut missing) {
+                return self.torn(&why);
+            }
+        }
+        let Missing { mut needs, mut schemas } = missing;
+        if !schemas.is_empty() {
+            schemas.sort_unstable();
+            schemas.dedup();
+            self.phase = Phase::Learning { batch, found: Found::default() };
+            return Action::Learn(schemas);
+        }
+        let Needs { mut rows, ranges, .. } = batch.needs(assignment, now_us);
+        needs.rows.append(&mut rows);
+        needs.rows.sort();
+        needs.rows.dedup();
+        needs.ranges = ranges;
         if needs.is_empty() {
             return self.decide(batch, now_us);
         }
@@ -73,17 +131,25 @@ impl Core {
             let rows = rows.into_iter().map(|(key, cell)| Ok((key.sort.clone(), read(&key, cell)?)));
             batch.ranges.answer(shard, range, &rows.collect::<Result<Vec<_>, String>>()?);
         }
+        batch.items.extend(found.items.into_iter().map(|(shard, key, item)| ((shard, key), item.map(|item| item.val))));
         Ok(())
     }
 
     fn decide(&mut self, batch: Batch, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
         match decide::decide(batch, assignment, &self.settings, &self.writer, now_us) {
+            // every due entry was only a hint
+            Ok((transaction, _)) if transaction.changes.is_empty() => self.poll(),
             Ok((transaction, tally)) => self.begin(transaction, tally),
             // what comes before it is committed first; then its range is read again, with their changes in memory
             Err(Undecided::Short(at)) if at > 0 => self.batch_of(at, now_us),
             Err(Undecided::Short(_)) => self.redo(now_us),
-            Err(Undecided::Torn(why)) => self.restart(format!("what the shard holds cannot be: {why}")),
+            Err(Undecided::Torn(why)) => self.torn(&why),
         }
+    }
+
+    /// The store shows what cannot be: perhaps the shard has another owner, and a new start finds out.
+    fn torn(&mut self, why: &str) -> Action {
+        self.restart(format!("what the store holds cannot be: {why}"))
     }
 }

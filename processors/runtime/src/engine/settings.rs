@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::catalog::{Catalog, HeaderStyle, RecordSchema, Stream, Tracking};
+use schemas::catalog::{Catalog, HeaderStyle, Ordering, RecordSchema, Retry, Stream, Tracking};
 use schemas::registry::SchemaIds;
 
 use super::rules::Rules;
@@ -34,6 +34,10 @@ pub struct Limits {
     pub dedupe_window: Duration,
     /// Event keys kept per shard.
     pub dedupe_keys: usize,
+    /// Due items known ahead per shard.
+    pub agenda_index: usize,
+    /// Inputs that wait behind another of their subject; more are dead letters.
+    pub park: usize,
     /// Status rows live this long.
     pub status_life: Duration,
     /// An aborted batch is tried again this often before the worker restarts.
@@ -56,6 +60,8 @@ impl Default for Limits {
             cache_bytes: 32 << 20,
             dedupe_window: Duration::from_secs(15 * 60),
             dedupe_keys: 2_000_000,
+            agenda_index: 100_000,
+            park: 10_000,
             status_life: Duration::from_secs(7 * 24 * 3600),
             redo_attempts: 5,
             apply_age: Duration::from_secs(600),
@@ -72,6 +78,37 @@ pub struct EventSpec {
     pub reader: Arc<RecordSchema>,
     /// How much of its lifecycle is kept.
     pub tracking: Tracking,
+    /// What a retry does to later events of its subject.
+    pub ordering: Ordering,
+    /// How it is tried again.
+    pub retry: Retry,
+}
+
+/// How an input is treated, whatever it says.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// What `decide` is told as its type.
+    pub name: Arc<str>,
+    /// See [`EventSpec::tracking`].
+    pub tracking: Tracking,
+    /// See [`EventSpec::ordering`].
+    pub ordering: Ordering,
+    /// See [`EventSpec::retry`].
+    pub retry: Retry,
+}
+
+impl Policy {
+    /// A timer's: nobody asks for its status, and it passes a held subject, which may be waiting for it.
+    #[must_use]
+    pub fn timer() -> Self {
+        Self { name: "timer".into(), tracking: Tracking::None, ordering: Ordering::Relaxed, retry: Retry::default() }
+    }
+}
+
+impl From<&EventSpec> for Policy {
+    fn from(event: &EventSpec) -> Self {
+        Self { name: event.name.clone(), tracking: event.tracking, ordering: event.ordering, retry: event.retry }
+    }
 }
 
 /// A stream that this one sends to.
@@ -109,6 +146,8 @@ pub struct Settings {
     pub event_types: HashMap<String, EventSpec>,
     /// Event type by record name, for producers that write no `ce_type`.
     pub by_record: HashMap<String, Arc<str>>,
+    /// Record name of the present schema ids of events.
+    pub event_names: HashMap<i32, Arc<str>>,
     /// Schema id of each result type.
     pub results: HashMap<String, i32>,
     /// Streams that events are sent to.
@@ -163,6 +202,7 @@ impl Settings {
             headers: stream.headers,
             event_types: HashMap::new(),
             by_record: HashMap::new(),
+            event_names: HashMap::new(),
             results: HashMap::new(),
             targets: Vec::new(),
             sends: HashMap::new(),
@@ -180,7 +220,16 @@ impl Settings {
         for event in &stream.events {
             let name: Arc<str> = event.ce_type.as_str().into();
             settings.by_record.insert(event.schema.full_name.clone(), name.clone());
-            let spec = EventSpec { name, reader: event.schema.clone(), tracking: event.tracking };
+            if let Some(id) = ids.id_of(&event.schema.full_name) {
+                settings.event_names.insert(id, event.schema.full_name.as_str().into());
+            }
+            let spec = EventSpec {
+                name,
+                reader: event.schema.clone(),
+                tracking: event.tracking,
+                ordering: event.ordering,
+                retry: event.retry,
+            };
             settings.event_types.insert(event.ce_type.clone(), spec);
         }
         for result in &stream.results {

@@ -1,5 +1,6 @@
 //! The engine core against a world in memory: a log, topics and rows that do exactly what they are told.
 
+mod agenda;
 mod links;
 mod settle;
 mod world;

@@ -1,6 +1,6 @@
 //! Rows written under another version of their schema, as a processor reads them: with the present one.
 //!
-//! The ids of the present versions are in the settings. Others are asked of the registry once ([`super::Action::Learn`])
+//! The same holds for inputs that waited in the agenda. The ids of the present versions are in the settings. Others are asked of the registry once ([`super::Action::Learn`])
 //! and their rows resolved when they come from the store; the row itself changes only when it is written again.
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,6 +12,7 @@ use state::{Cell, RowKey};
 
 use super::Found;
 use super::cache::Image;
+use super::input::Writer;
 use super::settings::Settings;
 
 /// Schemas remembered at the most; then they are asked for again.
@@ -39,6 +40,18 @@ impl Versions {
         let ranges = found.ranges.iter().flat_map(|(_, _, rows)| rows.iter().map(|(key, cell)| (key, cell)));
         let ids = single.chain(ranges).filter_map(|(key, cell)| foreign(key, cell, settings));
         ids.filter(|id| !self.known.contains_key(id)).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Who wrote the value of an input that waited.
+    ///
+    /// # Errors
+    /// The id that must be asked for.
+    pub fn writer(&self, value: &[u8], settings: &Settings) -> Result<Writer, i32> {
+        let Ok((id, _)) = frame::split(value) else { return Ok(Writer::Unframed) };
+        if let Some(name) = settings.event_names.get(&id) {
+            return Ok(Writer::Current(name.clone()));
+        }
+        self.known.get(&id).map(|schema| Writer::Other(schema.clone())).ok_or(id)
     }
 
     /// The image of a row as it reads today.

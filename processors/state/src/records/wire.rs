@@ -37,6 +37,11 @@ impl Writer {
         self.0.extend_from_slice(value.as_bytes());
     }
 
+    pub(super) fn bytes(&mut self, value: &[u8]) {
+        self.long(value.len() as i64);
+        self.0.extend_from_slice(value);
+    }
+
     pub(super) fn fixed(&mut self, value: &[u8]) {
         self.0.extend_from_slice(value);
     }
@@ -115,6 +120,14 @@ impl<'a> Reader<'a> {
 
     pub(super) fn int(&mut self) -> Result<i32, Error> {
         i32::try_from(self.long()?).map_err(|_| self.invalid("a number longer than 32 bits"))
+    }
+
+    pub(super) fn bytes(&mut self, bytes_max: usize) -> Result<Bytes, Error> {
+        let length = usize::try_from(self.long()?).map_err(|_| self.invalid("a negative length"))?;
+        if length > bytes_max {
+            return Err(self.invalid("bytes over their bound"));
+        }
+        self.fixed(length).map(Bytes::copy_from_slice)
     }
 
     pub(super) fn string(&mut self) -> Result<String, Error> {

@@ -1,7 +1,7 @@
 //! The end of a batch: DATA and TRAILER of each shard for the log, the frame for the store.
 
 use bytes::Bytes;
-use state::{DedupeRow, Frame, RowKey, RowWrite};
+use state::{AgendaWrite, DedupeRow, Frame, RowKey, RowWrite};
 
 use super::ShardWork;
 use super::subject::{Slot, Work};
@@ -51,22 +51,22 @@ impl ShardWork<'_> {
             },
             accepted: accepted.into_iter().map(|(minute, keys)| (minute, keys.into())).collect(),
             horizon,
-            agenda_floor: tip.agenda_floor,
+            agenda_floor: shard.agenda.floor(ts),
         };
         let dedupe = trailer.accepted.iter().map(|(minute, keys)| DedupeRow { minute: *minute, ts, keys: keys.clone() });
         frame.dedupe = dedupe.collect();
         let bytes = data.iter().map(|record| record.value.len()).sum();
         transaction.records.push(OutRecord::marker(number, log::KIND_TRAILER, trailer.encode(settings.engine.trailer)));
         transaction.positions.push((number, position));
-        (tip.n, tip.ts, tip.horizon) = (n, ts, horizon);
+        (tip.n, tip.ts, tip.horizon, tip.agenda_floor) = (n, ts, horizon, trailer.agenda_floor);
         transaction.changes.push(ShardChange { shard: number, frame, bytes, tip });
     }
 }
 
 /// The DATA record of a subject, and its writes for the store; `None` when nothing changed.
 fn data_of(work: Work, frame_id: (i64, &WriterId), settings: &Settings, shard: i32, frame: &mut Frame) -> Option<OutRecord> {
-    let Work { subject, head, mut rows, changed, status } = work;
-    if !changed && status.is_empty() {
+    let Work { subject, head, mut rows, changed, agenda, status } = work;
+    if !changed && agenda.is_empty() && status.is_empty() {
         return None;
     }
     rows.retain(|slot| slot.dirty);
@@ -75,14 +75,17 @@ fn data_of(work: Work, frame_id: (i64, &WriterId), settings: &Settings, shard: i
         rows.push(Slot { sort: HEAD.into(), image, dirty: true });
     }
     let mut value = Vec::with_capacity(64 + rows.len() * 96 + status.len() * 192);
+    let writes = agenda.into_iter().map(|(key, val)| AgendaWrite { key, subject: subject.clone(), val });
+    let agenda: Vec<_> = writes.collect();
     let images = rows.iter().map(|slot| (&*slot.sort, &slot.image));
-    log::write_data(&mut value, settings.engine.data, frame_id, &subject, images, &[], &status);
+    log::write_data(&mut value, settings.engine.data, frame_id, &subject, images, &agenda, &status);
     let key = (!subject.is_empty()).then(|| Bytes::copy_from_slice(subject.as_bytes()));
     frame.rows.extend(rows.into_iter().map(|slot| RowWrite {
         key: RowKey { subject: subject.clone(), sort: slot.sort },
         val: slot.image.val,
         expire_at: slot.image.expire_at,
     }));
+    frame.agenda.extend(agenda);
     frame.status.extend(status);
     let headers = HeaderList::default();
     Some(OutRecord { topic: Topic::Log, shard, key, value: value.into(), headers, timestamp_ms: None, trailer: false })

@@ -5,6 +5,7 @@ use state::records::{EventStatus, Product, State, Step};
 
 use super::ShardWork;
 use crate::dead_letter::Reason;
+use crate::engine::due::Before;
 use crate::engine::emit;
 use crate::processor::Refusal;
 use crate::ticket::Ticket;
@@ -21,7 +22,8 @@ impl ShardWork<'_> {
     ) -> Result<Vec<Product>, (Reason, String)> {
         let ticket = Ticket::decode(ticket).ok_or_else(|| (Reason::Terminal, "a ticket that is none".to_owned()))?;
         let Ticket { key, offset, appended, taken_up, event_type } = ticket;
-        let told = emit::Told { key, appended: appended / 1_000, ..*told };
+        let before = Before::default();
+        let told = emit::Told { key, appended: appended / 1_000, cause: None, before: &before, ..*told };
         let mut results = results.to_vec();
         if let Err(refusal) = outcome {
             results.extend(self.rejection(&event_type, refusal));

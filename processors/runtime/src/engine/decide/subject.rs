@@ -1,18 +1,19 @@
 //! What a batch does to the rows and results of one subject.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::frame;
-use state::StatusWrite;
 use state::records::{Head, Product};
+use state::{AgendaKey, StatusWrite};
 
 use super::{ShardWork, Stop};
 use crate::dead_letter::Reason;
 use crate::engine::batch::HEAD;
 use crate::engine::cache::Image;
 use crate::engine::emit;
-use crate::engine::settings::EventSpec;
+use crate::engine::settings::Policy;
 use crate::logic::{RawDecision, RawRow};
 use crate::processor::{Reads, Refusal};
 
@@ -22,7 +23,20 @@ pub(super) struct Work {
     pub(super) head: Head,
     pub(super) rows: Vec<Slot>,
     pub(super) changed: bool,
+    pub(super) agenda: BTreeMap<AgendaKey, Option<Bytes>>,
     pub(super) status: Vec<StatusWrite>,
+}
+
+impl Work {
+    /// Changes a row; the last change of a batch stays.
+    pub(super) fn put(&mut self, sort: Arc<str>, image: Image) {
+        self.changed = true;
+        let slot = Slot { sort, image, dirty: true };
+        match self.rows.iter_mut().find(|other| other.sort == slot.sort) {
+            Some(old) => *old = slot,
+            None => self.rows.push(slot),
+        }
+    }
 }
 
 /// A row as the batch leaves it.
@@ -41,7 +55,14 @@ impl ShardWork<'_> {
         let head = self.shard.cache.get(subject, HEAD).and_then(|image| image.val.as_ref());
         let head = head.map(|bytes| Head::decode(bytes)).transpose();
         let head = head.map_err(|error| Stop::Torn(format!("the head row of {subject}: {error}")))?.unwrap_or_default();
-        self.works.push(Work { subject: subject.clone(), head, rows: Vec::new(), changed: false, status: Vec::new() });
+        self.works.push(Work {
+            subject: subject.clone(),
+            head,
+            rows: Vec::new(),
+            changed: false,
+            agenda: BTreeMap::new(),
+            status: Vec::new(),
+        });
         self.subjects.insert(subject.clone(), self.works.len() - 1);
         Ok(self.works.len() - 1)
     }
@@ -82,20 +103,19 @@ impl ShardWork<'_> {
     }
 
     /// Takes a decision over. Everything is checked before anything changes.
-    pub(super) fn accept(
-        &mut self,
-        at: usize,
-        told: &emit::Told<'_>,
-        decision: &RawDecision,
-    ) -> Result<Vec<Product>, (Reason, String)> {
+    pub(super) fn accept(&mut self, at: usize, told: &emit::Told<'_>, decision: &RawDecision) -> Result<Vec<Product>, Stop> {
         let mut slots = Vec::with_capacity(decision.rows.len());
         for change in &decision.rows {
             if change.sort.starts_with('~') {
-                return Err((Reason::Terminal, format!("sort {:?}: names starting with ~ are the engine's", change.sort)));
+                return Err(Stop::Dead(
+                    Reason::Terminal,
+                    format!("sort {:?}: names starting with ~ are the engine's", change.sort),
+                ));
             }
             let val = change.row.as_ref().map(|(record, datum)| self.framed(record, datum)).transpose()?;
-            slots.push(Slot { sort: change.sort.clone(), image: Image { val, expire_at: change.expire_at }, dirty: true });
+            slots.push((change.sort.clone(), Image { val, expire_at: change.expire_at }));
         }
+        self.check_timers(at, &decision.timers)?;
         let sends = told.sends(&decision.sends, self.settings)?;
         let mut products = match &decision.settles {
             None => self.tell(at, told, &decision.results)?,
@@ -106,14 +126,10 @@ impl ShardWork<'_> {
             products.push(product);
         }
         products.truncate(emit::PRODUCTS_MAX);
-        let work = &mut self.works[at];
-        for slot in slots {
-            work.changed = true;
-            match work.rows.iter_mut().find(|other| other.sort == slot.sort) {
-                Some(old) => *old = slot,
-                None => work.rows.push(slot),
-            }
+        for (sort, image) in slots {
+            self.works[at].put(sort, image);
         }
+        self.set_timers(at, &decision.timers);
         Ok(products)
     }
 
@@ -158,10 +174,10 @@ impl ShardWork<'_> {
         &mut self,
         at: usize,
         told: &emit::Told<'_>,
-        event: &EventSpec,
+        policy: &Policy,
         refusal: &Refusal,
     ) -> Result<Vec<Product>, (Reason, String)> {
-        let rejection = self.rejection(&event.name, refusal);
+        let rejection = self.rejection(&policy.name, refusal);
         self.tell(at, told, rejection.as_slice())
     }
 }

@@ -5,13 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::catalog::{Catalog, HeaderStyle, RecordSchema, Tracking};
+use schemas::catalog::{Catalog, HeaderStyle, Ordering, RecordSchema, Retry, Tracking};
 use schemas::datum::{DecodeError, Union};
+use schemas::key::EventKey;
 use schemas::names;
 use schemas::partition::partition_of;
 use schemas::registry::RegisteredSchema;
 use state::records::{EventStatus, State};
-use state::{AgendaKey, Memory, Shard, StateStore};
+use state::{AgendaKey, Frame, Memory, RowKey, RowWrite, Shard, StateStore};
 
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::decide::Tally;
@@ -24,7 +25,7 @@ use crate::engine::transaction::{OutRecord, Topic, Transaction};
 use crate::engine::{Action, Committed, Core, Event, Failure};
 use crate::fetch::{fetch, scan};
 use crate::restore::{Plan, restore};
-use crate::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, logic};
+use crate::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, Timer, logic};
 
 const SHARDS: i32 = 2;
 
@@ -79,6 +80,7 @@ impl Processor for Sums {
 
     fn reads(&self, input: &Text) -> Reads {
         match input.0.split_once(' ') {
+            Some(("need", _)) => Reads::root(),
             Some(("first", limit)) => Reads::none().range("r/", limit.parse().unwrap()),
             Some(("settle", _)) => Reads::none().row("open"),
             Some(_) => Reads::none(),
@@ -110,6 +112,18 @@ impl Processor for Sums {
                 let decision = Decision::new().delete("open").settle(unhex(ticket).into(), outcome);
                 Ok(told.into_iter().fold(decision, Decision::emit))
             }
+            text if text.starts_with("mark ") => Ok(Decision::new().emit(Text(text[5..].into()))),
+            text if text.starts_with("need ") => match text[5..].parse::<i64>().unwrap() {
+                least if sum < least => Err(Rejection::Retry(format!("{sum} is too little"))),
+                _ => Ok(Decision::new().emit(Text(sum.to_string()))),
+            },
+            text if text.starts_with("timer ") => {
+                let mut words = text[6..].splitn(3, ' ');
+                let (name, delay_ms, payload) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+                let due = ctx.now + delay_ms.parse::<i64>().unwrap() * 1_000;
+                Ok(Decision::new().set_timer(name, due, payload.to_owned()))
+            }
+            text if text.starts_with("clear ") => Ok(Decision::new().clear_timer(&text[6..])),
             text if text.starts_with("send ") => {
                 let sends = text[5..].split(", ").filter_map(|send| send.split_once(' '));
                 Ok(sends.fold(Decision::new(), |decision, (to, text)| decision.send(to, Add(text.to_owned()))))
@@ -119,6 +133,11 @@ impl Processor for Sums {
                 Ok(Decision::new().put("", Text(sum.to_string())).emit(Text(sum.to_string())))
             }
         }
+    }
+
+    fn timer(&self, timer: Timer, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        assert!(timer.due <= ctx.now, "never early");
+        self.decide(Text(String::from_utf8(timer.payload.to_vec()).unwrap()), rows, ctx)
     }
 }
 
@@ -145,6 +164,7 @@ pub(super) struct World {
     out: Vec<OutRecord>,
     staged: Vec<OutRecord>,
     pub(super) store: Memory,
+    unheard: Vec<Committed>,
     pub(super) registered: HashMap<i32, Arc<RegisteredSchema>>,
     acks: Vec<(u64, i32, i64)>,
     fault: Option<Fault>,
@@ -171,6 +191,7 @@ impl World {
             out: Vec::new(),
             staged: Vec::new(),
             store: Memory::new(),
+            unheard: Vec::new(),
             registered: HashMap::new(),
             acks: Vec::new(),
             fault: None,
@@ -227,7 +248,12 @@ impl World {
         let mut headers = HeaderList::builder(64);
         headers.push(names::HEADER_CE_ID, id.as_bytes());
         headers.push(names::HEADER_CE_SOURCE, b"test");
-        headers.push(names::HEADER_CE_TYPE, b"sum.add");
+        // relaxed ones pass a held subject
+        let (ce_type, body) = match body.strip_prefix(b"pass:") {
+            Some(body) => (&b"sum.pass"[..], body),
+            None => (&b"sum.add"[..], body),
+        };
+        headers.push(names::HEADER_CE_TYPE, ce_type);
         for (name, value) in &self.extra {
             headers.push(name, value.as_bytes());
         }
@@ -276,6 +302,7 @@ impl World {
         self.core = core(&self.settings, self.instances);
         self.staged.clear();
         self.acks.clear();
+        self.unheard.clear();
         self.taken_over.push_back(Event::Assigned { generation: i32::from(self.instances), shards: (0..SHARDS).collect() });
         self.next = None;
         self.run();
@@ -295,9 +322,14 @@ impl World {
                 self.tally.rejected += tally.rejected;
                 self.tally.dead += tally.dead;
                 self.tally.processed += tally.processed;
+                self.tally.fired += tally.fired;
+                self.tally.parked += tally.parked;
+                self.tally.retries += tally.retries;
             }
             for committed in step.committed {
-                if !self.store_is_deaf {
+                if self.store_is_deaf {
+                    self.unheard.push(committed);
+                } else {
                     let Committed { assignment, frame, mark } = committed;
                     wait(self.store.apply(&frame));
                     wait(self.store.set_marks(&[(frame.shard.clone(), mark)]));
@@ -358,7 +390,10 @@ impl World {
             }
             Action::Restart { .. } => {
                 self.restarts += 1;
-                self.take_over();
+                // a worker that cannot start waits longer and longer
+                if self.restarts < 5 {
+                    self.take_over();
+                }
                 return None;
             }
             Action::Stop(why) => panic!("{why}"),
@@ -473,9 +508,7 @@ impl World {
 
     /// State, outcome and steps of the status of an event of `send_with_id`.
     pub(super) fn status(&self, id: &str) -> (State, Option<String>, Vec<State>) {
-        let key = schemas::key::EventKey::of("test", id, None);
-        let parts = wait(self.store.status(&[key.0]));
-        let status = EventStatus::decode(&parts[0][0].cell.val.as_ref().unwrap()).unwrap();
+        let status = self.status_row(id);
         (status.state, status.outcome, status.history.iter().map(|step| step.state).collect())
     }
 
@@ -485,6 +518,59 @@ impl World {
         let sent = all.filter(|input| input.headers.iter().any(|(name, _)| name == names::HEADER_CE_HOPS));
         let value = |input: &Arrived| input.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_vec());
         sent.map(|input| String::from_utf8(value(input).unwrap_or_default()).unwrap()).collect()
+    }
+
+    /// Attempts made at an event of `send_with_id`.
+    pub(super) fn attempts(&self, id: &str) -> i32 {
+        self.status_row(id).attempts
+    }
+
+    /// The first parked input of a subject disappears from the store, which no history explains.
+    pub(super) fn lose_parked(&mut self, subject: &str) {
+        let key = RowKey { subject: subject.into(), sort: "~park/0".into() };
+        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
+        let frame = Frame {
+            ts: i64::MAX,
+            rows: vec![RowWrite { key, val: None, expire_at: None }],
+            shard,
+            n: 0,
+            agenda: Vec::new(),
+            status: Vec::new(),
+            dedupe: Vec::new(),
+            dedupe_ended: Vec::new(),
+        };
+        wait(self.store.apply(&frame));
+        self.store_is_deaf = true;
+    }
+
+    /// The store hears of everything it was deaf for.
+    pub(super) fn catch_up(&mut self) {
+        self.store_is_deaf = false;
+        for Committed { assignment, frame, mark } in std::mem::take(&mut self.unheard) {
+            wait(self.store.apply(&frame));
+            wait(self.store.set_marks(&[(frame.shard.clone(), mark)]));
+            self.acks.push((assignment, frame.shard.number, frame.n));
+        }
+    }
+
+    fn status_row(&self, id: &str) -> EventStatus {
+        let parts = wait(self.store.status(&[EventKey::of("test", id, None).0]));
+        EventStatus::decode(parts[0][0].cell.val.as_ref().unwrap()).unwrap()
+    }
+
+    /// Agenda items the store holds, by id.
+    pub(super) fn items(&self, subject: &str) -> Vec<String> {
+        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
+        let key = |due| AgendaKey { due, id: "".into() };
+        let items = wait(self.store.agenda(&shard, &key(0), &key(i64::MAX), usize::MAX));
+        items.into_iter().filter(|item| &*item.subject == subject).map(|item| item.key.id.to_string()).collect()
+    }
+
+    /// The engine's own rows of a subject in the store, beside the head.
+    pub(super) fn parked(&self, subject: &str) -> usize {
+        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
+        let rows = wait(self.store.subject(&shard, subject));
+        rows.iter().filter(|(key, _)| key.sort.starts_with("~park/")).count()
     }
 
     /// Reasons of the dead letters, in order.
@@ -517,13 +603,21 @@ fn settings() -> Settings {
     // any record will do: `Sums` reads its bytes as text
     let reader = Catalog::embedded().unwrap().event("flight.departed").unwrap().1.schema.clone();
     let record = reader.full_name.clone();
-    let event = EventSpec { name: "sum.add".into(), reader, tracking: Tracking::All };
+    let event = EventSpec {
+        name: "sum.add".into(),
+        reader,
+        tracking: Tracking::All,
+        ordering: Ordering::Strict,
+        retry: Retry { base_ms: 1_000, factor: 2.0, cap_ms: 10_000, attempts: 4 },
+    };
+    let pass = EventSpec { name: "sum.pass".into(), ordering: Ordering::Relaxed, tracking: Tracking::Failures, ..event.clone() };
     Settings {
         stream: "sums".into(),
         events: "sums.events".into(),
         partitions: SHARDS,
         headers: HeaderStyle::CloudEvents,
-        event_types: [("sum.add".to_owned(), event)].into(),
+        event_types: [("sum.add".to_owned(), event), ("sum.pass".to_owned(), pass)].into(),
+        event_names: [(1, record.as_str().into())].into(),
         by_record: [(record, "sum.add".into())].into(),
         results: [("test.sum".to_owned(), 3), ("sum.rejected".to_owned(), 4)].into(),
         targets: vec![Target { stream: "sums".into(), partitions: SHARDS, headers: HeaderStyle::CloudEvents }],
