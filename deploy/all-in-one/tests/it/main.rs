@@ -2,7 +2,13 @@
 
 mod arrows;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
+mod deployment;
+#[cfg(test)]
 mod engines;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]

@@ -178,7 +178,7 @@ fn check_crates(root: &Path, files: &[PathBuf], findings: &mut Vec<Finding>) {
 }
 
 /// All text files of the project, without what tools made and without hidden folders other than ours.
-fn files(root: &Path) -> Vec<PathBuf> {
+pub(super) fn files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
