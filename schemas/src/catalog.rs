@@ -13,6 +13,7 @@ use crate::constraints::Constraints;
 use crate::plan::Plan;
 
 pub use settings::{Durability, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields};
+pub use text::TextField;
 
 pub(crate) use avro::fingerprint;
 
@@ -23,6 +24,7 @@ mod kinds;
 mod load;
 mod route;
 mod settings;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -316,6 +318,10 @@ pub struct Kind {
     pub schema: Arc<RecordSchema>,
     /// Whether updates and deletes must name the version they change.
     pub require_version: bool,
+    /// Fields whose value only one resource of the kind may have, whatever its case.
+    pub unique: Vec<TextField>,
+    /// Fields that the kind's lists are sorted by.
+    pub list: Vec<TextField>,
     /// Rules of the resource's fields.
     pub constraints: Arc<Constraints>,
 }

@@ -153,6 +153,10 @@ pub(super) struct KindFile {
     #[serde(default)]
     pub(super) require_version: bool,
     #[serde(default)]
+    pub(super) unique: Vec<String>,
+    #[serde(default)]
+    pub(super) list: Vec<String>,
+    #[serde(default)]
     pub(super) fields: BTreeMap<String, Rules>,
     pub(super) example: Option<String>,
 }

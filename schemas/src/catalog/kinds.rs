@@ -9,7 +9,7 @@ use super::avro::{self, Files};
 use super::file::KindFile;
 use super::{
     Durability, EmbeddedDatum, EventType, IdempotencyKey, Kind, Limits, Ordering, RecordSchema, ResultType, Retry, Route, Stream,
-    SubjectRule, SubjectSource, Tracking, UnknownFields, View,
+    SubjectRule, SubjectSource, TextField, Tracking, UnknownFields, View,
 };
 use super::{load, route};
 
@@ -71,7 +71,14 @@ pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>)
     }
     stream.results.push(ResultType { ce_type: format!("{name}.rejected"), schema: files.record(REJECTED)? });
     stream.views.push(view(one, format!("{prefix}/{{id}}"), &schema));
-    stream.kinds.push(Kind { name, schema, require_version: file.require_version, constraints });
+    let texts = |fields: &[String]| fields.iter().map(|field| TextField::of(&schema.schema, field)).collect::<Result<Vec<_>, _>>();
+    let unique = texts(&file.unique).map_err(about)?;
+    let list = texts(&file.list).map_err(about)?;
+    let links = !unique.is_empty() || !list.is_empty();
+    if links && !stream.sends.contains(&stream.name) {
+        return Err(about(format!("claims and lists are subjects of its own stream: add sends = [{:?}]", stream.name)));
+    }
+    stream.kinds.push(Kind { name, schema, require_version: file.require_version, unique, list, constraints });
     Ok(())
 }
 
