@@ -52,7 +52,11 @@ pub(crate) fn update(command: Command, (before, held): (&Entity, &Held), ctx: &C
 }
 
 /// Drops the data; what stays for a while lets a late update answer `gone`.
-pub(crate) fn delete(command: &Command, (before, held): (&Entity, &Held), ctx: &Context) -> Result<Decision<Entities>, Rejection> {
+pub(crate) fn delete(
+    command: &Command,
+    (before, held): (&Entity, &Held),
+    ctx: &Context,
+) -> Result<Decision<Entities>, Rejection> {
     is_version(command, before)?;
     let marker = Entity { version: before.version + 1, updated_at: ctx.now, updated_by: by(ctx), ..before.clone() };
     let told = Told::deleted(&command.kind, marker.version);

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use runtime::{Context, Decision, Rejection, Rows};
 use schemas::catalog::Kind;
-use schemas::entities::{
-    Answer, Claim, ClaimGranted, ClaimRefused, ClaimRelease, ClaimTake, Row, SendEvent, Waiting, Wanted,
-};
+use schemas::entities::{Answer, Claim, ClaimGranted, ClaimRefused, ClaimRelease, ClaimTake, Row, SendEvent, Waiting, Wanted};
 
 use crate::{Entities, damaged};
 

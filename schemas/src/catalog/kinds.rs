@@ -71,7 +71,8 @@ pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>)
     }
     stream.results.push(ResultType { ce_type: format!("{name}.rejected"), schema: files.record(REJECTED)? });
     stream.views.push(view(one, format!("{prefix}/{{id}}"), &schema));
-    let texts = |fields: &[String]| fields.iter().map(|field| TextField::of(&schema.schema, field)).collect::<Result<Vec<_>, _>>();
+    let texts =
+        |fields: &[String]| fields.iter().map(|field| TextField::of(&schema.schema, field)).collect::<Result<Vec<_>, _>>();
     let unique = texts(&file.unique).map_err(about)?;
     let list = texts(&file.list).map_err(about)?;
     let links = !unique.is_empty() || !list.is_empty();

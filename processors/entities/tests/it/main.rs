@@ -39,7 +39,10 @@ const COURSE: &str = r#"{"type":"record","name":"Course","namespace":"forebay.en
 #[test]
 fn a_student_is_created_updated_and_deleted() {
     let mut student = World::new();
-    assert_eq!(student.tell(S1, "student.create", &ada()), [("student.created".into(), json!({ "version": 1, "student": ada() }))]);
+    assert_eq!(
+        student.tell(S1, "student.create", &ada()),
+        [("student.created".into(), json!({ "version": 1, "student": ada() }))]
+    );
     let entity = student.entity(S1).cloned().unwrap();
     assert_eq!((entity.version, entity.state, entity.created_by.as_deref()), (1, EntityState::Live, Some("ada")));
 
