@@ -37,6 +37,11 @@ const CLAIMS: &str = "forebay_runtime_claims_total";
 const MISMATCH: &str = "forebay_runtime_offset_trailer_mismatch_total";
 const WAITING: &str = "forebay_runtime_shards_waiting";
 const DEDUPE: &str = "forebay_runtime_dedupe_window_seconds";
+const RETRIES: &str = "forebay_runtime_retries_total";
+const PARKED: &str = "forebay_runtime_parked_total";
+const FIRED: &str = "forebay_runtime_agenda_fired_total";
+const LATENESS: &str = "forebay_runtime_agenda_lateness_seconds";
+const INDEX: &str = "forebay_runtime_agenda_index_entries";
 const FETCHED: &str = "forebay_runtime_rows_fetched_total";
 
 /// Labels of a worker's gauges: several workers of a process must not overwrite each other's.
@@ -88,6 +93,11 @@ pub(crate) fn describe() {
     describe_counter!(MISMATCH, "shards whose offset in the group was not the log's position; the log won");
     describe_gauge!(WAITING, "shards that wait for the registry to name the schema of their next record");
     describe_gauge!(DEDUPE, Unit::Seconds, "how far back duplicates are found; less than set when keys_max was reached");
+    describe_counter!(RETRIES, "inputs that will be tried again");
+    describe_counter!(PARKED, "inputs that wait behind another of their subject");
+    describe_counter!(FIRED, "agenda items that were carried out");
+    describe_histogram!(LATENESS, Unit::Seconds, "how late the latest item of a batch was");
+    describe_gauge!(INDEX, "agenda items of the near future that are known in memory");
     describe_counter!(FETCHED, "rows read from the store because they were not in the cache");
     describe_gauge!(MARK_FRAME, "number of the last frame below the watermark, summed over shards by the reader");
 }
@@ -99,6 +109,12 @@ pub(crate) fn committed(stream: &str, tally: Tally) {
     counter!(INPUTS, "stream" => stream(), "outcome" => "rejected").increment(tally.rejected);
     counter!(DUPLICATES, "stream" => stream()).increment(tally.duplicates);
     counter!(DEAD_LETTERS, "stream" => stream()).increment(tally.dead);
+    counter!(RETRIES, "stream" => stream()).increment(tally.retries);
+    counter!(PARKED, "stream" => stream()).increment(tally.parked);
+    if tally.fired > 0 {
+        counter!(FIRED, "stream" => stream()).increment(tally.fired);
+        histogram!(LATENESS, "stream" => stream()).record(tally.lateness_us as f64 / 1e6);
+    }
 }
 
 pub(crate) fn failed(stream: &str, failure: &Failure) {
@@ -153,6 +169,10 @@ pub(crate) fn owned(place: &Place, running: usize, halted: usize) {
 pub(crate) fn waiting(place: &Place, frames: usize, shards: usize) {
     gauge!(APPLY_BACKLOG, "stream" => place.stream(), "worker" => place.worker()).set(frames as f64);
     gauge!(WAITING, "stream" => place.stream(), "worker" => place.worker()).set(shards as f64);
+}
+
+pub(crate) fn agenda(place: &Place, entries: usize) {
+    gauge!(INDEX, "stream" => place.stream(), "worker" => place.worker()).set(entries as f64);
 }
 
 pub(crate) fn lag(place: &Place, records: i64, stable_end_age: Duration) {

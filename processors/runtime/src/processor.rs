@@ -335,7 +335,7 @@ impl<P: Processor> Decision<P> {
 pub enum Rejection {
     /// A business refusal: told as the result `<noun>.rejected`; the event has SUCCEEDED with outcome `rejected`.
     Refused(Refusal),
-    /// Not now: again after a backoff.
+    /// Not now: again after a backoff, as the event type's `retry` and `ordering` say.
     Retry(String),
     /// Never: a dead letter with reason `terminal` and this detail.
     Terminal(String),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chassis::kafka::topics::{Spec, ensure};
 use chassis::lifecycle::Lifecycle;
-use runtime::{Context, Decision, Options, Parts, Processor, Reads, Rejection, Rows, logic};
+use runtime::{Context, Decision, Options, Parts, Processor, Reads, Rejection, Rows, Timer, logic};
 use schemas::catalog::Catalog;
 use schemas::datum::Datum;
 use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row, SendEvent};
@@ -18,7 +18,8 @@ use testkit::kafka::Record;
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Counts flights per airport; a delay of 666 minutes panics, 667 can never be processed.
+/// Counts flights per airport; a delay of 666 minutes panics, 667 can never be processed, 668 must wait for another flight,
+/// 669 counts when its timer fires, two seconds later.
 struct Count;
 
 impl Processor for Count {
@@ -32,16 +33,22 @@ impl Processor for Count {
         Reads::root()
     }
 
-    fn decide(&self, input: Input, rows: &Rows<Row>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+    fn decide(&self, input: Input, rows: &Rows<Row>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         let Input::FlightDeparted(flight) = input;
         assert_ne!(flight.delay_minutes, 666, "planted");
         if flight.delay_minutes == 667 {
             return Err(Rejection::Terminal("planted".into()));
         }
+        if flight.delay_minutes == 669 {
+            return Ok(Decision::new().set_timer("count", ctx.now + 2_000_000, "LAX"));
+        }
         let before = match rows.get("") {
             Some(Row::Airport(airport)) => airport.flights,
             _ => 0,
         };
+        if flight.delay_minutes == 668 && before == 0 {
+            return Err(Rejection::Retry("no flight yet".into()));
+        }
         let airport = Airport {
             flights: before + 1,
             delay_minutes_sum: 0,
@@ -58,6 +65,17 @@ impl Processor for Count {
             delay_minutes_sum: 0,
         };
         Ok(Decision::new().put("", Row::Airport(airport)).emit(ResultEvent::FlightRecorded(told)))
+    }
+
+    fn timer(&self, timer: Timer, rows: &Rows<Row>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        let flight = FlightDeparted {
+            departed_at: timer.due / 1_000,
+            delay_minutes: 0,
+            distance_miles: 1,
+            origin: ctx.subject.to_string(),
+            destination: String::from_utf8_lossy(&timer.payload).into_owned(),
+        };
+        self.decide(Input::FlightDeparted(flight), rows, ctx)
     }
 }
 
@@ -138,6 +156,33 @@ impl Deployment {
         config.cql.replication = 1;
         config.cql.keyspace = self.prefix.trim_end_matches('.').replace('-', "_");
         self.store = state::open(&config).await.unwrap();
+    }
+
+    /// The row of an airport lies in the store as an earlier version of the program wrote it: with this schema.
+    pub(crate) async fn store_older(&self, airport: &str, avsc: &str, datum: &[u8]) {
+        let older = "title = \"Flights\"\npartitions = 16\n[[event]]\ntype = \"flight.departed\"\nschema = \"flights/older.avsc\"\n\
+                     subject = { pointer = \"/origin\" }";
+        let avsc = avsc.replace("\"fields\":[", "\"fields\":[{\"name\":\"origin\",\"type\":\"string\"},");
+        let catalog = Catalog::parse(&[("flights", older)], &[("flights/older.avsc", &avsc)]).unwrap();
+        let schema = &catalog.stream("flights").unwrap().events[0].schema;
+        let id = self.registry.id_of(&format!("{}older", self.prefix), schema, true).await.unwrap();
+        let mut value = Vec::new();
+        schemas::frame::begin(id, &mut value);
+        value.extend_from_slice(datum);
+        let shard = state::Shard { stream: "flights".into(), number: self.partition(airport) };
+        let key = state::RowKey { subject: airport.into(), sort: "".into() };
+        let rows = vec![state::RowWrite { key, val: Some(value.into()), expire_at: None }];
+        let frame = state::Frame {
+            shard,
+            n: 1,
+            ts: 1,
+            rows,
+            agenda: Vec::new(),
+            status: Vec::new(),
+            dedupe: Vec::new(),
+            dedupe_ended: Vec::new(),
+        };
+        self.store.apply(&frame).await.unwrap();
     }
 
     /// Flights of an airport, as the store has them.

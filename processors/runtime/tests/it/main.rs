@@ -1,6 +1,8 @@
 //! The engine on real Kafka with a real registry.
 
 #[cfg(test)]
+mod agenda;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod chaos;
