@@ -1,5 +1,6 @@
 //! The transactional producer: produce, drain, recycle.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::TopicNames;
 use crate::engine::Failure;
-use crate::engine::transaction::Transaction;
+use crate::engine::transaction::{Topic, Transaction};
 
 /// Retriable transactional calls are repeated this long before the transaction is aborted.
 const RETRY: Duration = Duration::from_secs(5);
@@ -66,13 +67,13 @@ impl ClientContext for ReportContext {
 }
 
 impl ProducerContext for ReportContext {
-    /// 1 for a trailer, 0 for everything else.
+    /// 1 for a trailer or a claim, 0 for everything else.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, trailer: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, marker: usize) {
         match result {
             Ok(message) => {
-                if trailer == 1 {
+                if marker == 1 {
                     let at = (message.partition(), message.offset(), message.timestamp().to_millis().unwrap_or_default());
                     self.trailers.lock().unwrap_or_else(PoisonError::into_inner).push(at);
                 }
@@ -90,17 +91,22 @@ impl ProducerContext for ReportContext {
 pub(crate) struct Producer {
     client: ThreadedProducer<ReportContext>,
     context: Arc<ReportContext>,
+    /// The broker ends an open transaction after this, and fences its producer.
+    transaction_max: Duration,
+    /// When the open transaction began.
+    begun: Cell<Option<Instant>>,
 }
 
 impl Producer {
     /// Creates the producer and fences whatever its transactional id left open.
     pub(crate) fn start(settings: &chassis::kafka::Settings, transactional_id: &str) -> Result<Self, Failure> {
-        let client: ThreadedProducer<ReportContext> = settings
-            .transactional(transactional_id)
+        let config = settings.transactional(transactional_id);
+        let transaction_max = config.get("transaction.timeout.ms").and_then(|text| text.parse().ok()).unwrap_or(10_000);
+        let client: ThreadedProducer<ReportContext> = config
             .create_with_context(ReportContext::default())
             .map_err(|error| Failure::Restart(format!("the producer cannot be created: {error}")))?;
         let context = client.context().clone();
-        let made = Self { client, context };
+        let made = Self { client, context, transaction_max: Duration::from_millis(transaction_max), begun: Cell::new(None) };
         let begun = Instant::now();
         loop {
             match made.client.init_transactions(INIT) {
@@ -118,6 +124,7 @@ impl Producer {
 
     pub(crate) fn begin(&self) -> Result<(), Failure> {
         self.context.reset();
+        self.begun.set(Some(Instant::now()));
         self.retried("begin", || self.client.begin_transaction())
     }
 
@@ -128,7 +135,9 @@ impl Producer {
             for (key, value) in record.headers.iter() {
                 headers = headers.insert(Header { key, value: Some(value) });
             }
-            let mut out = BaseRecord::with_opaque_to(topics.of(record.topic), usize::from(record.trailer))
+            // trailers and claims: where they went matters, and the broker's clock shows before the first frame is written
+            let marker = record.topic == Topic::Log && record.key.is_none();
+            let mut out = BaseRecord::with_opaque_to(topics.of(record.topic), usize::from(marker))
                 .partition(record.shard)
                 .payload(&record.value[..])
                 .headers(headers);
@@ -145,11 +154,8 @@ impl Producer {
         }
         if let Some(error) = self.context.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let why = format!("a record was not written: {error}");
-            return Err(match self.client.client().fatal_error() {
-                Some((code, cause)) if is_fenced(code) => Failure::Fenced(format!("{why} ({cause})")),
-                Some((_, cause)) => Failure::Restart(format!("{why} ({cause})")),
-                None => Failure::Abort(why),
-            });
+            let fatal = self.client.client().fatal_error().is_some();
+            return Err(if fatal { self.dead(why) } else { Failure::Abort(why) });
         }
         let delivered = self.context.delivered.load(Ordering::Acquire);
         if delivered != transaction.records.len() {
@@ -216,8 +222,20 @@ impl Producer {
 
     /// Never guess: start again. Says whether another producer is the cause.
     fn beyond_repair(&self, step: &str, error: &KafkaError) -> Failure {
-        let text = format!("{step}: {error}");
+        self.dead(format!("{step}: {error}"))
+    }
+
+    /// A transaction that is open for too long, because this process was stopped, is ended by the broker, which looks
+    /// like a fence: nobody else uses the slot then.
+    fn is_overdue(&self) -> bool {
+        self.begun.get().is_some_and(|begun| begun.elapsed() >= self.transaction_max)
+    }
+
+    fn dead(&self, text: String) -> Failure {
         match self.client.client().fatal_error() {
+            Some((code, _)) if is_fenced(code) && self.is_overdue() => {
+                Failure::Restart(format!("{text}; the transaction was open for longer than {:?}", self.transaction_max))
+            }
             Some((code, why)) if is_fenced(code) => Failure::Fenced(format!("{text} ({why})")),
             Some((_, why)) => Failure::Restart(format!("{text} ({why})")),
             None => Failure::Restart(text),

@@ -51,6 +51,8 @@ async fn ends_broken(name: &str, fault: Fault, times: usize) {
     }
     check(&deployment, sent).await;
     Deployment::stop(worker).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +90,8 @@ async fn other_broken_requests_of_a_transaction_cost_no_event() {
     }
     check(&deployment, sent).await;
     Deployment::stop(worker).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +108,8 @@ async fn brokers_that_are_gone_for_longer_than_session_and_transaction_cost_no_e
     sent += depart_until(&deployment, "after", |sent| sent == 20).await;
     check(&deployment, sent).await;
     Deployment::stop(worker).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +142,8 @@ async fn a_store_that_is_gone_stops_no_commit_and_has_everything_when_it_is_back
     })
     .await;
     Deployment::stop(worker).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,4 +169,6 @@ async fn of_two_workers_in_one_slot_one_ends_with_the_reason_and_nothing_is_lost
     assert!(ended.failed && ended.to_string().contains("give every worker its own --slot"), "{ended}");
     check(&deployment, sent).await;
     Deployment::stop(left).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use runtime::audit;
 use schemas::catalog::Catalog;
 use schemas::datum::Datum;
 use schemas::flights::FlightDeparted;
@@ -24,6 +25,8 @@ pub(crate) struct Fleet {
     arguments: Vec<String>,
     kafka: Kafka,
     topics: Topics,
+    prefix: String,
+    store: state::Config,
     schema: i32,
     sent: usize,
     kills: usize,
@@ -52,11 +55,15 @@ impl Fleet {
         let flags = [("--kafka", &*engines.kafka), ("--registry", &engines.registry), ("--cql", cql), ("--admin", "127.0.0.1:0")];
         arguments.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
         arguments.extend(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
+        let mut store = state::Config { kind: state::Kind::Cql, ..state::Config::default() };
+        (store.cql.nodes, store.cql.keyspace) = (vec![cql.to_owned()], unique);
         let mut fleet = Self {
             processes: Vec::new(),
             arguments,
             kafka: Kafka::new(&engines.kafka),
             topics,
+            prefix,
+            store,
             schema: ids.id_of(FlightDeparted::RECORD).unwrap(),
             sent: 0,
             kills: 0,
@@ -159,6 +166,7 @@ impl Fleet {
         checkers::results(&records);
         let dead = self.kafka.read(&self.topics.dead("flights")).await;
         assert!(dead.is_empty(), "{dead:?}");
+        self.audit().await;
         let running: usize = self.processes.iter().flatten().map(assignments).sum();
         self.assignments += running;
         let torn = self.processes.iter().flatten().flat_map(Process::lines).find(|line| line.contains("is halted"));
@@ -168,6 +176,20 @@ impl Fleet {
             "{sent} events, {kills} kills, {pauses} pauses, {assignments} assignments, 0 violations in {:?}",
             begun.elapsed()
         );
+    }
+}
+
+impl Fleet {
+    /// Stops every process in order; then log, events, results, dead letters and store must agree.
+    async fn audit(&mut self) {
+        for process in self.processes.iter_mut().flatten() {
+            process.terminate(PATIENCE).await;
+        }
+        let options = audit::Options::new(self.kafka.settings().clone(), &self.prefix, "flights");
+        let store = state::open(&self.store).await.unwrap();
+        let parts = audit::Parts { catalog: Catalog::embedded().unwrap(), store: Some(store) };
+        let report = audit::run(options, parts, |_| {}).await.unwrap();
+        assert!(report.is_clean(), "{:#?}", report.findings);
     }
 }
 
