@@ -1,8 +1,9 @@
 //! The read-only half: what the edge and the notifier may see of the state.
 //!
-//! Rows are read by the *final-view rule*: the subject's rows with their write times first, the shard's watermark
-//! after them; only what is not newer than the watermark is told, else both are read again. So an answer is the fold
-//! of the committed history up to some position and never goes backwards, whatever writes are still on their way.
+//! Rows are read by the *final-view rule*: the shard's watermark first, the subject's rows with their write times after
+//! it; only what is not newer than the watermark is told, else both are read again. Everything below the watermark was
+//! in the store before the rows were read, so an answer is the fold of the committed history up to some position and
+//! never goes backwards, whatever writes are still on their way.
 
 mod lifecycle;
 mod list;
@@ -67,7 +68,7 @@ impl Within {
 #[derive(Clone)]
 pub struct StateReader {
     store: Arc<dyn StateStore>,
-    /// Highest time seen per shard; there are as many shards as partitions. It may only say yes.
+    /// Highest time seen per shard; there are as many shards as partitions. An old one may only say yes.
     covered: Arc<Mutex<HashMap<Shard, i64>>>,
 }
 
@@ -133,26 +134,26 @@ impl StateReader {
         Ok(all)
     }
 
-    /// True when the watermark covers `ts`: by what is known already, else by asking.
-    async fn covers(&self, shard: &Shard, ts: i64, within: Within) -> Result<bool, Error> {
-        let known = self.covered.lock().unwrap_or_else(PoisonError::into_inner).get(shard).copied();
-        if known.is_some_and(|known| ts <= known) {
-            return Ok(true);
-        }
-        Ok(self.watermark(shard, within).await?.is_some_and(|mark| ts <= mark.ts))
+    /// The newest watermark this reader knows of.
+    fn known(&self, shard: &Shard) -> Option<i64> {
+        self.covered.lock().unwrap_or_else(PoisonError::into_inner).get(shard).copied()
     }
 
+    /// The watermark must be older than the reading it judges: frames of a subject reach the store in any order, and one
+    /// that was still on its way when the rows were read may be below a watermark that is asked for afterwards.
     async fn final_rows(&self, shard: &Shard, wanted: &Wanted<'_>, within: Within) -> Result<SubjectRows, Error> {
+        let mut covered = self.known(shard);
         for tries in 0.. {
             let cells = within.hold(self.read(shard, wanted)).await?;
             let newest = cells.iter().map(|(_, cell)| cell.ts).max();
-            if let Some(newest) = newest
-                && !self.covers(shard, newest, within).await?
-            {
-                within.wait(tries, "rows").await?;
-                continue;
+            if newest.is_none_or(|newest| covered.is_some_and(|covered| newest <= covered)) {
+                return visible(cells, newest.unwrap_or(0), within.now);
             }
-            return visible(cells, newest.unwrap_or(0), within.now);
+            // what was known may just be old: the first look at the watermark costs no wait
+            if let Some(tries) = usize::checked_sub(tries, 1) {
+                within.wait(tries, "rows").await?;
+            }
+            covered = self.watermark(shard, within).await?.map(|mark| mark.ts);
         }
         unreachable!("the loop ends by the deadline")
     }

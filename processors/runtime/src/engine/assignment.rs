@@ -11,6 +11,7 @@ use super::cache::RowCache;
 use super::dedupe::Window;
 use super::due::Due;
 use super::recover::{Halt, Tip};
+use super::rules::Rule;
 use super::settings::Settings;
 use super::transaction::ShardChange;
 
@@ -95,12 +96,6 @@ impl ShardState {
         }
     }
 
-    /// Drops pins of acknowledged frames: only at the start of a batch.
-    pub fn unpin(&mut self) {
-        self.cache.unpin(self.acked);
-        self.agenda.unpin(self.acked);
-    }
-
     /// Frames and bytes the store has not acknowledged.
     #[must_use]
     pub fn backlog(&self) -> (usize, usize) {
@@ -130,8 +125,12 @@ impl Assignment {
     }
 
     /// Drops pins of acknowledged frames of every shard: only at the start of a batch.
-    pub fn unpin(&mut self) {
-        self.shards.values_mut().for_each(ShardState::unpin);
+    pub fn unpin(&mut self, settings: &Settings) {
+        let pinned = settings.rules.keep(Rule::PinnedUntilAcked);
+        for shard in self.shards.values_mut() {
+            shard.cache.unpin(if pinned { shard.acked } else { i64::MAX });
+            shard.agenda.unpin(shard.acked);
+        }
     }
 
     /// True when a shard's backlog is at its bound: no inputs are taken until the store catches up.

@@ -7,7 +7,6 @@ use super::batch::{self, Batch};
 use super::cache::Image;
 use super::decide::{self, Undecided};
 use super::due::{Look, Missing};
-use super::rules::Rule;
 use super::step::{Action, Found, Needs, Scanned};
 use super::{Core, Phase};
 
@@ -31,20 +30,12 @@ impl Core {
         }
         let take = ((self.pending.len() + due.len()) >> self.redo).clamp(1, inputs_max.max(1));
         due.truncate(take);
-        if self.settings.rules.keep(Rule::PinsAtBatchStart) {
-            assignment.unpin();
-        }
+        assignment.unpin(&self.settings);
         let records = self.pending.iter().take(take - due.len()).cloned();
         let records = records.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
         // one entry of a held subject becomes many inputs
         let inputs_max = if self.redo == 0 { inputs_max } else { take };
-        let action = self.read(Batch::of(due, records, inputs_max), now_us);
-        if !self.settings.rules.keep(Rule::PinsAtBatchStart)
-            && let Some(assignment) = &mut self.assignment
-        {
-            assignment.unpin();
-        }
-        action
+        self.read(Batch::of(due, records, inputs_max), now_us)
     }
 
     /// Looks further into the agenda before it runs out, shard by shard, once the store has all of the shard's frames.

@@ -17,8 +17,8 @@ pub enum Rule {
     ApplyAfterCommit,
     /// The watermark moves behind acknowledgements (I4).
     MarkAfterAcks,
-    /// Pins go before the reads of a batch, never between a read and its use (I5).
-    PinsAtBatchStart,
+    /// Rows of frames that the store has not acknowledged are never evicted from memory (I5).
+    PinnedUntilAcked,
     /// A new owner loads the dedupe window from the store (G1).
     StoredWindow,
 }

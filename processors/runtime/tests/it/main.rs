@@ -20,3 +20,5 @@ mod poison;
 mod schemas_unknown;
 #[cfg(test)]
 mod several;
+#[cfg(test)]
+mod simulation;

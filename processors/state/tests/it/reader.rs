@@ -1,7 +1,7 @@
 //! The reader's rules: final view, what is hidden, listing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,10 +76,13 @@ fn a_listing_meets_every_subject_once_and_hides_the_engines_own() {
 }
 
 /// Two replicas of which the second lags; a read asks one of them, as a quorum read does that meets a write on its way.
+#[derive(Default)]
 struct Flickering {
     ahead: Memory,
     behind: Memory,
     reads: AtomicU32,
+    /// Reaches the store, with its watermark, right behind the next reading of a subject.
+    late: Mutex<Option<(Frame, Mark)>>,
 }
 
 impl Flickering {
@@ -91,7 +94,7 @@ impl Flickering {
 #[test]
 fn a_view_does_not_go_back_where_replicas_differ() {
     run(async {
-        let store = Arc::new(Flickering { ahead: Memory::new(), behind: Memory::new(), reads: AtomicU32::new(0) });
+        let store = Arc::new(Flickering::default());
         let reader = StateReader::new(store.clone());
         let step =
             |n: i64| frame("s", n).row("a", "", Some(&n.to_string())).row("a", "odd", (n % 2 == 1).then_some("o")).head("a", n);
@@ -118,6 +121,20 @@ fn a_view_does_not_go_back_where_replicas_differ() {
         };
         futures::join!(write, read);
         assert!(looked > 3);
+    });
+}
+
+#[test]
+fn a_frame_that_was_still_on_its_way_is_not_left_out_of_a_view() {
+    run(async {
+        let store = Arc::new(Flickering::default());
+        // the second frame is there before the first
+        for replica in [&store.ahead, &store.behind] {
+            replica.apply(&frame("s", 2).head("a", 2)).await.unwrap();
+        }
+        *store.late.lock().unwrap() = Some((frame("s", 1).row("a", "", Some("1")).head("a", 1), mark("s", 2, 0)));
+        let view = StateReader::new(store).subject(&shard("s", 0), "a", within(5_000)).await.unwrap();
+        assert_eq!((view.seq, view.rows.len()), (2, 1));
     });
 }
 
@@ -152,7 +169,15 @@ impl StateStore for Flickering {
     }
 
     async fn subject(&self, shard: &Shard, subject: &str) -> Result<Vec<(RowKey, Cell)>, Error> {
-        self.pick().subject(shard, subject).await
+        let rows = self.pick().subject(shard, subject).await;
+        let late = self.late.lock().unwrap().take();
+        if let Some((frame, mark)) = late {
+            for replica in [&self.ahead, &self.behind] {
+                replica.apply(&frame).await?;
+                replica.set_marks(&[(shard.clone(), mark.clone())]).await?;
+            }
+        }
+        rows
     }
 
     async fn subjects(

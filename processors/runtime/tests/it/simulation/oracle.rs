@@ -1,0 +1,55 @@
+//! What must be true of a run when it is over, judged from the outside: from what was sent, the committed records, the
+//! cells of the replicas and what readers were shown. Nothing here asks the engine.
+
+mod effects;
+mod log;
+mod shown;
+
+use runtime::engine::transaction::Topic;
+use state::Mark;
+
+use super::kafka::Partition;
+use super::store::{Key, Store};
+use super::views::Views;
+use super::workload::SHARDS;
+use super::world::Shared;
+
+/// Judges a run; returns how many frames were committed.
+pub(super) fn judge(shared: &Shared, views: &Views) -> u64 {
+    let mut frames = 0;
+    let mut cells = log::Cells::new();
+    for shard in 0..SHARDS {
+        let chain = log::chain(shared, shard);
+        frames += chain.len() as u64;
+        effects::judge(shared, shard, &chain);
+        shown::views(shared, shard, &chain, views);
+        shown::marks(shared, shard, &chain);
+        cells.extend(log::fold(shard, &chain));
+        let positions = chain.last().and_then(|frame| frame.trailer.positions.values().next().copied());
+        let offsets = shared.kafka.borrow().offsets.get(&shard).copied();
+        if positions != offsets {
+            shared.violation("offsets", || format!("shard {shard}: the group has {offsets:?}, the trailer {positions:?}"));
+        }
+        let partition_stable = |topic| {
+            let mut kafka = shared.kafka.borrow_mut();
+            let partition = kafka.partition(topic, shard);
+            partition.stable() == partition.end()
+        };
+        if ![Topic::Log, Topic::Results, Topic::Dead].into_iter().all(partition_stable) {
+            shared.violation("stuck", || format!("shard {shard}: a transaction is still open"));
+        }
+    }
+    shown::store(shared, &cells);
+    frames
+}
+
+/// The last committed trailer.
+pub(super) fn tip(partition: &Partition) -> Option<log::Trailer> {
+    log::tip(partition)
+}
+
+/// The newest watermark.
+pub(super) fn mark(store: &Store, shard: i32) -> Option<Mark> {
+    let cell = store.newest(&Key::Mark(shard))?;
+    Mark::decode(&cell.val?).ok()
+}
