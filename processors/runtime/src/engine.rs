@@ -69,7 +69,7 @@ enum Phase {
     /// A transaction is being carried out.
     Transacting { transaction: Arc<Transaction>, at: TransactionStep, tally: Tally },
     /// It is being aborted.
-    Aborting { ownership: bool },
+    Aborting { ownership: bool, claim: Option<Arc<Transaction>> },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -150,8 +150,8 @@ impl Core {
             (Phase::Transacting { transaction, at, tally }, event) => {
                 self.transacting(transaction, at, tally, event, now_us, &mut step.committed, &mut step.tally)
             }
-            (Phase::Aborting { ownership: true }, Event::Done) => self.drop_assignment(),
-            (Phase::Aborting { ownership: false }, Event::Done) => self.redo(now_us),
+            (Phase::Aborting { ownership: true, .. }, Event::Done) => self.drop_assignment(),
+            (Phase::Aborting { ownership: false, claim }, Event::Done) => self.redo(claim, now_us),
             (_, Event::Failed(Failure::Abort(why) | Failure::Ownership(why))) => self.restart(why),
             (_, event) => self.restart(format!("{event:?} does not fit the phase")),
         };
@@ -275,7 +275,8 @@ impl Core {
                 if !self.settings.rules.keep(Rule::NothingDirty) {
                     self.leave_dirty(&transaction);
                 }
-                self.phase = Phase::Aborting { ownership: matches!(failure, Failure::Ownership(_)) };
+                let ownership = matches!(failure, Failure::Ownership(_));
+                self.phase = Phase::Aborting { ownership, claim: transaction.changes.is_empty().then_some(transaction) };
                 return Action::Abort;
             }
             (TransactionStep::Beginning, Event::Done) => (TransactionStep::Producing, Action::Produce(transaction.clone())),
@@ -327,12 +328,15 @@ impl Core {
     }
 
     /// After an abort the same inputs are decided again from memory, in smaller batches.
-    fn redo(&mut self, now_us: i64) -> Action {
+    /// A claim is made again as it was: before it is committed nothing is read.
+    fn redo(&mut self, claim: Option<Arc<Transaction>>, now_us: i64) -> Action {
         self.redo += 1;
         if self.redo > self.settings.limits.redo_attempts {
             return self.restart("the transaction was aborted too often".into());
         }
-        self.next_batch(now_us)
+        let Some(transaction) = claim else { return self.next_batch(now_us) };
+        self.phase = Phase::Transacting { transaction, at: TransactionStep::Beginning, tally: Tally::default() };
+        Action::Begin
     }
 }
 

@@ -115,6 +115,17 @@ fn an_unknown_outcome_is_never_guessed() {
 }
 
 #[test]
+fn a_claim_that_was_aborted_is_made_again() {
+    let mut world = World::new();
+    world.fail_next(Fault::Produce);
+    world.take_over();
+    world.send_all(["a +1"]);
+    world.run();
+    assert_eq!((world.aborted, world.restarts), (1, 0));
+    assert_eq!(world.results("a"), [(1, 1)]);
+}
+
+#[test]
 fn an_owner_that_was_fenced_waits_for_the_group() {
     let mut world = World::new();
     world.send_all(["a +1"]);

@@ -10,7 +10,7 @@ use runtime::engine::headers::HeaderList;
 use runtime::engine::input::{Arrived, Writer};
 use runtime::engine::settings::{EngineIds, EventSpec, Limits, Settings};
 use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
-use schemas::catalog::{Catalog, HeaderStyle, Tracking};
+use schemas::catalog::{Catalog, HeaderStyle, Ordering, Retry, Tracking};
 use schemas::datum::{DecodeError, Union};
 use schemas::key::EventKey;
 use schemas::names;
@@ -317,7 +317,13 @@ pub(super) fn settings() -> &'static Settings {
         // any record will do: the processor reads its bytes as text
         let reader = Catalog::embedded().unwrap().event("flight.departed").unwrap().1.schema.clone();
         let record = reader.full_name.clone();
-        let event = EventSpec { name: "chain.do".into(), reader, tracking: Tracking::All };
+        let event = EventSpec {
+            name: "chain.do".into(),
+            reader,
+            tracking: Tracking::All,
+            ordering: Ordering::Strict,
+            retry: Retry::default(),
+        };
         let limits = Limits { batch_inputs: 6, backlog_frames: 4, cache_bytes: 600, dedupe_window: WINDOW, ..Limits::default() };
         Settings {
             stream: stream(),
@@ -325,6 +331,7 @@ pub(super) fn settings() -> &'static Settings {
             partitions: SHARDS,
             headers: HeaderStyle::CloudEvents,
             event_types: [("chain.do".to_owned(), event)].into(),
+            event_names: [(1, record.as_str().into())].into(),
             by_record: [(record, "chain.do".into())].into(),
             results: [("test.chain".to_owned(), 3), ("chain.rejected".to_owned(), 4)].into(),
             rows: [("test.chain".to_owned(), 2)].into(),
