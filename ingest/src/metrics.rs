@@ -2,10 +2,6 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Requests answered. Labels: `route`, `method`, `status`.
-pub const HTTP_REQUESTS: &str = "forebay_http_requests_total";
-/// Time from the request's headers to its answer. Labels: `route`, `method`, `status`.
-pub const HTTP_REQUEST_DURATION: &str = "forebay_http_request_duration_seconds";
 /// Events by what was said about them. Labels: `stream`, `type`, `verdict`, `reason`.
 pub const EVENTS: &str = "forebay_ingest_events_total";
 /// Bytes. Labels: `stream`, `direction` (`wire`, `decoded`, `record`).
@@ -33,8 +29,6 @@ pub const BATCH_EVENTS: &str = "forebay_ingest_batch_events";
 
 /// Tells the recorder what each metric means. Called once by [`crate::Service::build`].
 pub fn describe() {
-    describe_counter!(HTTP_REQUESTS, "requests answered");
-    describe_histogram!(HTTP_REQUEST_DURATION, Unit::Seconds, "from the request's headers to its answer");
     describe_counter!(EVENTS, "events by verdict and reason");
     describe_counter!(BYTES, Unit::Bytes, "bytes as received, decoded, and as records");
     describe_histogram!(STAGE_DURATION, Unit::Seconds, "time spent per stage of a request");

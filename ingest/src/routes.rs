@@ -3,16 +3,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, MatchedPath, Path, RawPathParams, Request, State};
+use axum::extract::{ConnectInfo, Path, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
-use futures::FutureExt;
-use metrics::{counter, histogram};
 use serde_json::{Value, json};
 
 use chassis::auth::Action;
@@ -20,7 +16,6 @@ use chassis::problem::{Name, Problem};
 
 use crate::answer;
 use crate::edge::Edge;
-use crate::metrics::{HTTP_REQUEST_DURATION, HTTP_REQUESTS};
 use crate::openapi;
 use crate::stream::{Kind, Stream};
 use crate::write::{Target, write};
@@ -47,7 +42,7 @@ pub(crate) fn router(edge: &Arc<Edge>) -> Router {
     for (path, methods) in catalog {
         router = router.route(path, methods);
     }
-    router.method_not_allowed_fallback(method_not_allowed).route_layer(middleware::from_fn(observe)).with_state(Arc::clone(edge))
+    router.method_not_allowed_fallback(method_not_allowed).with_state(Arc::clone(edge))
 }
 
 fn filter(method: &str) -> Option<MethodFilter> {
@@ -176,42 +171,4 @@ async fn method_not_allowed(method: Method) -> Response {
 /// The answer to paths that do not exist.
 pub(crate) async fn not_found() -> Response {
     Problem::new(Name::NotFound, "there is no such route; GET /docs lists them").into_response()
-}
-
-/// Counts the request, and turns a panic into the constant 500.
-async fn observe(request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
-    let method = request.method().to_string();
-    let response = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response = response.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Problem::new(Name::Internal, format!("a stage panicked: {text}")).into_response()
-    });
-    let labels = [("route", route), ("method", method), ("status", response.status().as_u16().to_string())];
-    counter!(HTTP_REQUESTS, &labels).increment(1);
-    histogram!(HTTP_REQUEST_DURATION, &labels).record(begun.elapsed().as_secs_f64());
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::{Body, to_bytes};
-    use tower::ServiceExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_a_constant_500() {
-        async fn fails() -> Response {
-            panic!("the secret of the house");
-        }
-        let router: Router = Router::new().route("/", get(fails)).route_layer(middleware::from_fn(observe));
-        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body: Value = serde_json::from_slice(&to_bytes(response.into_body(), 10_000).await.unwrap()).unwrap();
-        assert_eq!((&body["type"], &body["retryable"]), (&json!("urn:forebay:problem:internal"), &json!(true)));
-        assert!(!body.to_string().contains("secret"));
-    }
 }

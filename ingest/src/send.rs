@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use chassis::auth::{Action, Principal};
 use chassis::kafka::produce::{Acks, Cause, Outcome, Record as KafkaRecord};
@@ -40,6 +41,8 @@ pub(crate) struct Work {
     pub(crate) arrival_ms: i64,
     /// `traceparent`, when sampled.
     pub(crate) traceparent: Option<String>,
+    /// Ends with the last report or the deadline.
+    pub(crate) span: Option<Span>,
     pub(crate) arena: Arena,
     /// The memory of it all, held until the last report.
     pub(crate) held: Held,
@@ -103,6 +106,7 @@ pub(crate) async fn run(mut work: Work, answer: oneshot::Sender<Settled>) {
     let now_ms = now_ms();
     judge(&mut work, &fates, &acks, &mut claims, now_ms);
     let ack = enqueued.elapsed();
+    drop(work.span.take());
     count(&work);
     if let Some(promise) =
         work.promise.take().filter(|_| work.arena.events.iter().any(|event| may_be_written(event.verdict.as_ref())))

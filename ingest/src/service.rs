@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
 
-use axum::{Router, middleware};
+use axum::Router;
 use tokio::sync::Semaphore;
 
 use chassis::kafka::produce::{self, Producer};
 use chassis::kafka::{self, topics};
-use chassis::{problem, request_id};
+use chassis::problem;
 use schemas::names::Topics;
 use schemas::receipt::{self, ReceiptKeys};
 
@@ -96,8 +96,7 @@ impl Service {
 
     /// The routes of a process that runs this room alone.
     pub fn whole_router(&self) -> Router {
-        let alone = self.router().merge(problem::router()).fallback(routes::not_found);
-        alone.layer(middleware::from_fn(request_id::layer))
+        self.router().merge(problem::router()).fallback(routes::not_found)
     }
 
     /// Checks the topics and gets what the first requests would otherwise wait for; then the room is ready. While the broker

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use chassis::auth::{Action, Principal};
 use chassis::problem::{Name, Problem};
+use chassis::telemetry;
 use schemas::key::EventKey;
 use schemas::plan;
 
@@ -121,13 +122,19 @@ async fn walk(
     let invalid = encoded.arena.events.iter().any(|event| event.record.is_err());
     let withheld = wishes.strict && encoded.batch && invalid;
     let batch = encoded.batch;
+    // the records continue the trace below this span; what is not sampled needs none
+    let span = telemetry::current_traceparent().map(|_| {
+        let (stream, events) = (target.stream.name.as_str(), encoded.arena.events.len());
+        tracing::info_span!("produce", "otel.kind" = "producer", stream, events)
+    });
     let work = Work {
         edge: Arc::clone(edge),
         stream: Arc::clone(&target.stream),
         own_source: own_source(&principal),
         principal,
         arrival_ms,
-        traceparent: chassis::telemetry::current_traceparent(),
+        traceparent: span.as_ref().and_then(|span| span.in_scope(telemetry::current_traceparent)),
+        span,
         arena: encoded.arena,
         held: encoded.held,
         deadline,

@@ -23,6 +23,7 @@ mod reads;
 mod service;
 mod socket;
 mod sse;
+mod trace;
 
 pub use parts::Parts;
 pub use service::{Error, Service};

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use axum::middleware::from_fn;
 use clap::Parser;
 
 use chassis::config::Flags;
 use chassis::lifecycle::Lifecycle;
-use chassis::{admin, listener, problem, request_id, telemetry};
+use chassis::{admin, listener, problem, telemetry};
 use notifier::Service;
 use notifier::config::{Config, DEFAULTS};
 
@@ -34,7 +33,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let parts = assemble::parts(&config, bound.local_addr(), &lifecycle).await?;
     tracing::info!(http = %bound.local_addr(), %admin, kafka = config.kafka.bootstrap, "forebay-notifier starts");
     let service = Service::build(config.options(), parts)?;
-    bound.serve(service.router().merge(problem::router()).layer(from_fn(request_id::layer)), &lifecycle);
+    bound.serve(service.router().merge(problem::router()), &lifecycle);
     let ended = lifecycle.run_until_signal(config.drain.budget).await;
     tracing::info!(%ended, "forebay-notifier ended");
     Ok(ended.exit_code())

@@ -22,6 +22,7 @@ use crate::protocol::client::{self, Refusal, Since};
 use crate::protocol::code::{Bye, Code};
 use crate::protocol::server;
 use crate::pulse::{Opened, Transport};
+use crate::trace;
 
 /// Seconds between beacons of an idle response: its heartbeat.
 const HEARTBEAT_S: u32 = 15;
@@ -62,8 +63,8 @@ async fn begin(app: Arc<App>, peer: SocketAddr, headers: &HeaderMap, query: &[(S
     let retry_ms = 1_000 + now_ms().unsigned_abs() % 2_000;
     let opened = app.pulse.opened(Transport::Sse);
     let stop = app.lifecycle.stop();
-    let stream =
-        Stream { app, connection, opened, stop, pending: first, greeting: Some(format!("retry: {retry_ms}\n\n")), over: false };
+    let greeting = Some(format!("retry: {retry_ms}\n\n"));
+    let stream = Stream { app, connection, opened, stop, pending: first, spans: Vec::new(), greeting, over: false };
     let body = Body::from_stream(futures::stream::unfold(stream, Stream::next));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
@@ -121,6 +122,8 @@ struct Stream {
     stop: Stop,
     /// Taken from the outbox, given to the body, not yet known as written.
     pending: Vec<Piece>,
+    /// Of the pending ones.
+    spans: Vec<tracing::Span>,
     greeting: Option<String>,
     over: bool,
 }
@@ -137,6 +140,7 @@ impl Stream {
             return None;
         }
         // being asked again means that the last piece was taken by the connection
+        self.spans.clear();
         self.connection.outbox.written(&self.pending);
         delivery::account(&self.app, Transport::Sse, &self.pending);
         let taken = tokio::select! {
@@ -145,6 +149,7 @@ impl Stream {
         };
         let bytes = match taken {
             Taken::Pieces(pieces) => {
+                self.spans = trace::writes(Transport::Sse, &pieces);
                 self.pending = pieces;
                 self.render()
             }

@@ -145,6 +145,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Unavailable`] when there can be no HTTP client.
     pub fn new(url: &str, cache_dir: Option<PathBuf>) -> Result<Self, Error> {
+        crate::metrics::describe();
         let url = url.trim_end_matches('/');
         Ok(Self {
             client: Client::new(url)?,

@@ -8,7 +8,7 @@ use axum::Router;
 use chassis::auth::{Access, Mode};
 use chassis::kafka::{Settings, topics};
 use chassis::lifecycle::Lifecycle;
-use chassis::{problem, request_id};
+use chassis::problem;
 use local_engines::Engines;
 use runtime::Parts;
 use schemas::catalog::Catalog;
@@ -66,7 +66,7 @@ impl Rooms {
         };
         let notifier = notifier::Service::build(options, parts)?;
         let router = ingest.router().merge(notifier.router()).merge(problem::router()).fallback(problem::not_found);
-        Ok(Self { router: router.layer(axum::middleware::from_fn(request_id::layer)), ingest })
+        Ok(Self { router, ingest })
     }
 
     /// Gets what the first requests would otherwise wait for.

@@ -114,7 +114,7 @@ async fn what_does_not_fit_the_memory_is_refused_with_a_time() {
     .await;
     let held = [half_a_request(&server, 32 * 1_024).await, half_a_request(&server, 32 * 1_000).await];
     let event = json!({"type": "order.note", "subject": "s", "data": {"text": "x".repeat(800)}}).to_string();
-    let refused = testkit::eventually_async(Duration::from_secs(10), || async {
+    let refused = testkit::eventually_async(Duration::from_secs(60), || async {
         let answer = send(&server, Method::POST, EVENTS, &[], event.clone()).await;
         (answer.status == 503).then_some(answer)
     })
@@ -123,7 +123,7 @@ async fn what_does_not_fit_the_memory_is_refused_with_a_time() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert!(refused.body["retry_after_ms"].is_u64());
     drop(held);
-    testkit::eventually_async(Duration::from_secs(10), || async {
+    testkit::eventually_async(Duration::from_secs(60), || async {
         let answer = send(&server, Method::POST, EVENTS, &[], event.clone()).await;
         (answer.status == 200).then_some(())
     })

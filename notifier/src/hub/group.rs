@@ -9,6 +9,7 @@ use crate::hub::ConnectionId;
 use crate::hub::outbox::{Chunk, Piece};
 use crate::protocol::server;
 use crate::ring::Entry;
+use crate::trace::PER_CHUNK_MAX;
 
 /// Bytes of one chunk.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -63,6 +64,8 @@ impl Group {
 pub(super) struct Batch {
     pieces: Vec<Piece>,
     messages: Vec<Utf8Bytes>,
+    /// Of the messages.
+    traces: Vec<Box<str>>,
     open_bytes: usize,
     oldest_ms: i64,
     stream: usize,
@@ -75,6 +78,9 @@ impl Batch {
         let message = server::result(group, entry.body(json_bytes));
         if self.messages.is_empty() {
             (self.oldest_ms, self.stream) = (entry.timestamp_ms, stream);
+        }
+        if let Some(trace) = entry.sampled().filter(|_| self.traces.len() < PER_CHUNK_MAX) {
+            self.traces.push(trace.into());
         }
         self.open_bytes += message.len();
         self.bytes += message.len();
@@ -91,8 +97,8 @@ impl Batch {
 
     fn close(&mut self) {
         if !self.messages.is_empty() {
-            let messages = std::mem::take(&mut self.messages);
-            self.pieces.push(Piece::Results(Arc::new(Chunk::new(messages, self.oldest_ms, self.stream))));
+            let (messages, traces) = (std::mem::take(&mut self.messages), std::mem::take(&mut self.traces));
+            self.pieces.push(Piece::Results(Arc::new(Chunk::new(messages, self.oldest_ms, self.stream, traces))));
             self.open_bytes = 0;
         }
     }

@@ -16,6 +16,9 @@ use crate::protocol::server::Frame;
 /// Members of a round whose write is timed.
 const TIMED_MAX: u32 = 16;
 
+/// Members of a round whose write of sampled results is traced.
+const TRACED_MAX: u32 = 4;
+
 /// Results of one round and one group, framed once and shared by all members.
 #[derive(Debug)]
 pub struct Chunk {
@@ -27,6 +30,9 @@ pub struct Chunk {
     pub oldest_ms: i64,
     /// Index of the stream the oldest one belongs to.
     pub stream: usize,
+    /// `traceparent` of the sampled ones, the first few.
+    pub traces: Vec<Box<str>>,
+    traced: AtomicU32,
     sse: OnceLock<Bytes>,
     timed: AtomicU32,
 }
@@ -34,9 +40,10 @@ pub struct Chunk {
 impl Chunk {
     /// A chunk of `messages`.
     #[must_use]
-    pub fn new(messages: Vec<Utf8Bytes>, oldest_ms: i64, stream: usize) -> Self {
+    pub fn new(messages: Vec<Utf8Bytes>, oldest_ms: i64, stream: usize, traces: Vec<Box<str>>) -> Self {
         let bytes = messages.iter().map(|message| message.len()).sum();
-        Self { messages, bytes, oldest_ms, stream, sse: OnceLock::new(), timed: AtomicU32::new(0) }
+        let (traced, timed) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self { messages, bytes, oldest_ms, stream, traces, traced, sse: OnceLock::new(), timed }
     }
 
     /// The same as Server-Sent Events, made at the first call.
@@ -49,6 +56,11 @@ impl Chunk {
             out.into()
         };
         self.sse.get_or_init(make).clone()
+    }
+
+    /// Whether this writer should trace the write: only the first few members do.
+    pub fn trace_this(&self) -> bool {
+        !self.traces.is_empty() && self.traced.fetch_add(1, Ordering::Relaxed) < TRACED_MAX
     }
 
     /// Whether this writer should time the write: only the first few members do.
@@ -285,7 +297,7 @@ mod tests {
     use crate::protocol::server;
 
     fn chunk(bytes: usize) -> Piece {
-        Piece::Results(Arc::new(Chunk::new(vec!["x".repeat(bytes).into()], 0, 0)))
+        Piece::Results(Arc::new(Chunk::new(vec!["x".repeat(bytes).into()], 0, 0, Vec::new())))
     }
 
     fn outbox() -> Outbox {
@@ -319,7 +331,7 @@ mod tests {
 
     #[test]
     fn events_are_lines() {
-        let chunk = Chunk::new(vec![r#"{"a":1}"#.into(), "{}".into()], 0, 0);
+        let chunk = Chunk::new(vec![r#"{"a":1}"#.into(), "{}".into()], 0, 0, Vec::new());
         assert_eq!(chunk.sse(), "event: result\ndata: {\"a\":1}\n\nevent: result\ndata: {}\n\n");
     }
 }

@@ -6,11 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use chassis::telemetry;
 use schemas::key::result_id;
 use schemas::names::stream_source;
 use schemas::plan::Plan;
 
 use crate::protocol::server;
+use crate::trace;
 
 /// Bytes that an entry costs beside its record.
 const OVERHEAD: usize = 256;
@@ -94,6 +96,13 @@ impl Entry {
         self.channel.split_once('/').map_or(&self.channel, |(stream, _)| stream)
     }
 
+    /// Its `traceparent`, if its trace is sampled.
+    #[must_use]
+    pub fn sampled(&self) -> Option<&str> {
+        let text = std::str::from_utf8(self.origin.trace.as_ref()?).ok()?;
+        telemetry::is_sampled(text).then_some(text)
+    }
+
     fn subject(&self) -> &str {
         self.channel.split_once('/').map_or("", |(_, subject)| subject)
     }
@@ -101,7 +110,11 @@ impl Entry {
     /// Everything of its `result` message behind the group number; rendered at the first call. Data above `json_bytes_max` is left
     /// out and said so.
     pub fn body(&self, json_bytes_max: usize) -> &str {
-        self.body.get_or_init(|| self.render(json_bytes_max).into())
+        self.body.get_or_init(|| {
+            let span = trace::fan_out(self);
+            let _in = span.as_ref().map(tracing::Span::enter);
+            self.render(json_bytes_max).into()
+        })
     }
 
     fn render(&self, json_bytes_max: usize) -> String {

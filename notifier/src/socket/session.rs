@@ -18,6 +18,7 @@ use crate::protocol::limits::{Admit, Bucket};
 use crate::protocol::server::{self, Limits, Push};
 use crate::pulse::{Opened, Transport};
 use crate::socket::writer::{self, Stopped};
+use crate::trace;
 
 /// Bad messages in a row after which the connection is closed.
 const BAD_MAX: u32 = 10;
@@ -146,6 +147,7 @@ impl Session {
 
     async fn write(&mut self, connection: &Connection, pieces: &[Piece]) -> Result<(), End> {
         let stall = self.app.options.socket.stall_timeout;
+        let _spans = trace::writes(Transport::WebSocket, pieces);
         writer::write(&mut self.socket, &connection.outbox, pieces, stall).await.map_err(|stopped| match stopped {
             Stopped::Bye(bye) => End::Bye(bye),
             Stopped::Gone => End::Gone,

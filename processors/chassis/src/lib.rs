@@ -10,5 +10,5 @@ pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
 pub mod problem;
-pub mod request_id;
+pub mod request;
 pub mod telemetry;

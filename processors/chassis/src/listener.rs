@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, header};
+use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -20,7 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service;
 
 use crate::lifecycle::{Lifecycle, Stop};
-use crate::metrics::CONNECTIONS;
+use crate::metrics::{CONNECTIONS, Level};
+use crate::request;
 
 /// What a client that speaks HTTP/2 without TLS sends first.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -119,8 +121,9 @@ impl Bound {
     }
 
     /// Serves `router` in the background until the lifecycle's stop; then finishes what is running. Requests carry
-    /// `ConnectInfo<SocketAddr>` and always a `Host` header.
+    /// `ConnectInfo<SocketAddr>` and always a `Host` header, and get what [`request`] gives to all.
     pub fn serve(self, router: Router, lifecycle: &Lifecycle) {
+        let router = router.layer(from_fn_with_state(self.options.name, request::layer));
         let (loop_lifecycle, stop) = (lifecycle.clone(), lifecycle.stop());
         lifecycle.spawn_critical(self.options.name, async move {
             accept(self, router, &loop_lifecycle, stop).await;
@@ -151,7 +154,7 @@ async fn accept(bound: Bound, router: Router, lifecycle: &Lifecycle, stop: Stop)
         let header_time = options.header_time;
         lifecycle.spawn_request("connection", async move {
             let _place = place;
-            let _open = Open::new(open);
+            let _open = Level::new(open);
             if stream.set_nodelay(true).is_err() || !speaks(&stream, header_time).await {
                 return;
             }
@@ -228,20 +231,4 @@ fn service(
         }
         router.clone().call(request.map(Body::new))
     })
-}
-
-/// Counts a connection while it is open.
-struct Open(metrics::Gauge);
-
-impl Open {
-    fn new(gauge: metrics::Gauge) -> Self {
-        gauge.increment(1);
-        Self(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.decrement(1);
-    }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 
-use crate::request_id;
+use crate::request;
 
 pub use table::Name;
 
@@ -67,7 +67,7 @@ impl Problem {
         if let Value::Object(standard) = standard {
             body.extend(standard);
         }
-        if let Some(id) = request_id::current() {
+        if let Some(id) = request::current_id() {
             body.insert("instance".to_owned(), format!("urn:forebay:request:{id}").into());
         }
         if let Some(after) = self.retry_after {
@@ -83,14 +83,14 @@ impl IntoResponse for Problem {
             tracing::error!(
                 problem = self.name.as_str(),
                 detail = self.detail,
-                request_id = request_id::current(),
+                request_id = request::current_id(),
                 "a request failed"
             );
         } else if self.status.is_server_error() {
             tracing::info!(
                 problem = self.name.as_str(),
                 detail = self.detail,
-                request_id = request_id::current(),
+                request_id = request::current_id(),
                 "a request was refused"
             );
         }

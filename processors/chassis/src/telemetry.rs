@@ -11,6 +11,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use serde::Deserialize;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
@@ -118,7 +119,9 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
     };
     let provider = provider(config)?;
     let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("forebay")));
-    tracing_subscriber::registry().with(filter).with(lines).with(traces).try_init()?;
+    // the level is about log lines: traces stay whole when it is raised
+    let traces = traces.map(|traces| traces.with_filter(LevelFilter::INFO));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces).try_init()?;
     prometheus();
     Ok(Guard { provider })
 }
@@ -159,6 +162,12 @@ pub fn follow(span: &tracing::Span, traceparent: &str) {
         // fails only where no trace layer is installed, and then there is nothing to follow
         let _ = span.set_parent(context);
     }
+}
+
+/// Whether a W3C `traceparent` says that its trace is sampled.
+pub fn is_sampled(traceparent: &str) -> bool {
+    let flags = traceparent.get(53..55).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+    flags.is_some_and(|flags| flags & 1 == 1)
 }
 
 /// Links `span` to the trace named by a W3C `traceparent`; an invalid one is ignored.
@@ -223,6 +232,7 @@ mod tests {
                 follow(&span, &format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flag}"));
                 let out = span.in_scope(current_traceparent);
                 assert_eq!(out.is_some(), sampled);
+                assert!(out.as_deref().is_none_or(is_sampled));
                 assert!(out.is_none_or(|out| out.starts_with("00-0af7651916cd43dd8448eb211c80319c-")));
             }
         });

@@ -48,6 +48,7 @@ impl Default for Config {
 /// # Errors
 /// Those of [`Embedded::open`] and [`Cql::connect`].
 pub async fn open(config: &Config) -> Result<Arc<dyn StateStore>, Error> {
+    crate::metrics::describe();
     Ok(match config.kind {
         Kind::Embedded => Arc::new(Embedded::open(&config.path).await?),
         Kind::Memory => Arc::new(Memory::new()),

@@ -94,24 +94,27 @@ pub(crate) struct AllInOne {
 
 impl AllInOne {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::with(name, &[]).await
+    }
+
+    /// The same with further flags.
+    pub(crate) async fn with(name: &str, flags: &[(&str, &str)]) -> Self {
         let engines = testkit::engines().await;
         let prefix = format!("{}.", testkit::unique(name));
         let folder = folder(&prefix);
         let (public, admin) = (free_address(), free_address());
-        let process = Process::new(
-            env!("CARGO_BIN_EXE_forebay").into(),
-            &folder,
-            &admin,
-            &[
-                ("--kafka", &engines.kafka),
-                ("--registry", &engines.registry),
-                ("--http", &public),
-                ("--admin", &admin),
-                ("--data", folder.to_str().unwrap()),
-                ("--sample", "0"),
-                ("--set", &format!("kafka.topic_prefix={prefix}")),
-            ],
-        );
+        let prefixed = format!("kafka.topic_prefix={prefix}");
+        let own = [
+            ("--kafka", engines.kafka.as_str()),
+            ("--registry", &engines.registry),
+            ("--http", &public),
+            ("--admin", &admin),
+            ("--data", folder.to_str().unwrap()),
+            ("--sample", "0"),
+            ("--set", &prefixed),
+        ];
+        let arguments = [&own[..], flags].concat();
+        let process = Process::new(env!("CARGO_BIN_EXE_forebay").into(), &folder, &admin, &arguments);
         Self { process, public, kafka: engines.kafka.clone(), prefix }
     }
 }

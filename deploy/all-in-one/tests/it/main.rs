@@ -20,3 +20,5 @@ mod native;
 #[cfg(test)]
 mod start;
 mod tidy;
+#[cfg(test)]
+mod traces;

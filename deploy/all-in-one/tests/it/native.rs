@@ -41,7 +41,7 @@ async fn produce(machine: &AllInOne) {
     Kafka::new(&engines.kafka).produce(&topic, None, b"DTW", &value, &headers).await;
 }
 
-async fn websocket_hears(machine: &AllInOne, ready: tokio::sync::oneshot::Sender<()>) -> Value {
+pub(crate) async fn websocket_hears(machine: &AllInOne, ready: tokio::sync::oneshot::Sender<()>) -> Value {
     let mut request = format!("{}/v1/ws", machine.reads().replace("http", "ws")).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("forebay.v1.json"));
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();

@@ -8,7 +8,7 @@ use axum::routing::get;
 use chassis::lifecycle::Lifecycle;
 use chassis::listener::{self, Error, Options};
 use chassis::problem::{Name, Problem};
-use chassis::{admin, problem, request_id};
+use chassis::{admin, problem};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,10 +125,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 #[tokio::test]
 async fn a_problem_names_its_request() {
     let lifecycle = Lifecycle::new();
-    let router = Router::new()
-        .route("/", get(|| async { Problem::new(Name::NotFound, "not here") }))
-        .merge(problem::router())
-        .layer(axum::middleware::from_fn(request_id::layer));
+    let router = Router::new().route("/", get(|| async { Problem::new(Name::NotFound, "not here") })).merge(problem::router());
     let address = serve(options(), router, &lifecycle).await;
     let answer =
         exchange(address, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: abc-1\r\nConnection: close\r\n\r\n").await;

@@ -15,7 +15,7 @@ async fn sampled_spans_reach_the_collector_before_the_process_ends() {
     let sink = Router::new().route("/v1/traces", post(move |body: Bytes| async move { got.send(body).await.unwrap() }));
     let bound = listener::bind(&Options::new("sink", "127.0.0.1:0".parse().unwrap(), "--sink")).await.unwrap();
     let config = Config {
-        level: "off,it=info".to_owned(),
+        level: "warn".to_owned(),
         otlp_endpoint: Some(format!("http://{}", bound.local_addr())),
         sample_ratio: 1.0,
         ..Config::default()
