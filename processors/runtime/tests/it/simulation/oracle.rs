@@ -48,6 +48,12 @@ pub(super) fn tip(partition: &Partition) -> Option<log::Trailer> {
     log::tip(partition)
 }
 
+/// True when nothing waits for its time any more.
+pub(super) fn nothing_waits(shared: &Shared, shard: i32) -> bool {
+    let cells = log::fold(shard, &log::chain(shared, shard));
+    !cells.iter().any(|(key, cell)| matches!(key, Key::Agenda(..)) && cell.val.is_some())
+}
+
 /// The newest watermark.
 pub(super) fn mark(store: &Store, shard: i32) -> Option<Mark> {
     let cell = store.newest(&Key::Mark(shard))?;

@@ -247,7 +247,7 @@ pub(super) fn parts_of(frame: &Frame) -> Vec<Vec<(Key, Cell)>> {
     }
     let mut parts: Vec<_> = subjects.into_values().collect();
     for item in &frame.agenda {
-        let val = item.val.as_ref().map(|val| [item.subject.as_bytes(), b"\0", val].concat().into());
+        let val = agenda_value(&item.subject, item.val.as_ref());
         parts.push(vec![(Key::Agenda(shard, item.key.due, item.key.id.clone()), cell(val, None))]);
     }
     for status in &frame.status {
@@ -259,6 +259,11 @@ pub(super) fn parts_of(frame: &Frame) -> Vec<Vec<(Key, Cell)>> {
     }
     parts.extend(frame.dedupe_ended.iter().map(|minute| vec![(Key::MinuteEnded(shard, *minute), cell(None, None))]));
     parts
+}
+
+/// How an agenda item lies in its cell.
+pub(super) fn agenda_value(subject: &str, val: Option<&Bytes>) -> Option<Bytes> {
+    val.map(|val| [subject.as_bytes(), b"\0", val].concat().into())
 }
 
 fn agenda_item(key: Key, cell: Cell) -> Option<AgendaItem> {

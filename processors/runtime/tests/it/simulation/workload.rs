@@ -9,6 +9,7 @@ use runtime::engine::dedupe::MINUTE_MS;
 use runtime::engine::headers::HeaderList;
 use runtime::engine::input::{Arrived, Writer};
 use runtime::engine::settings::{EngineIds, EventSpec, Limits, Settings};
+use runtime::processor::Timer;
 use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
 use schemas::catalog::{Catalog, HeaderStyle, Ordering, Retry, Tracking};
 use schemas::datum::{DecodeError, Union};
@@ -27,6 +28,10 @@ const SUBJECTS: usize = 2;
 const EVENTS: usize = 14;
 /// The dedupe window: short, so that some copies come after it.
 const WINDOW: Duration = Duration::from_secs(120);
+/// Inputs that are tried again succeed this long after they came.
+const FLAKY_US: i64 = 3_000_000;
+/// What timers are told as.
+pub(super) const FIRED: &str = "timer";
 /// Row `child` lives this long.
 pub(super) const CHILD_US: i64 = 20_000_000;
 /// When a run begins: any time will do.
@@ -46,6 +51,18 @@ pub(super) enum Op {
     /// Is fine and changes nothing.
     Unchanged,
     Refuse,
+    /// Sets a timer.
+    Timer,
+    /// Clears the oldest timer of the subject.
+    Clear,
+    /// Is tried again for a while; later ones wait behind it.
+    Flaky,
+    /// Is tried again for a while; later ones pass.
+    Loose,
+    /// Is tried again until the subject has no timer: those pass it.
+    Wait,
+    /// Is tried again in vain.
+    Never,
     Terminal,
     Panic,
     /// Value without a frame.
@@ -68,6 +85,12 @@ impl Op {
         (Self::Child, 14),
         (Self::Unchanged, 6),
         (Self::Refuse, 8),
+        (Self::Timer, 22),
+        (Self::Clear, 8),
+        (Self::Flaky, 10),
+        (Self::Loose, 8),
+        (Self::Wait, 6),
+        (Self::Never, 3),
         (Self::Terminal, 3),
         (Self::Panic, 3),
         (Self::Unframed, 2),
@@ -96,16 +119,31 @@ impl Op {
             Self::Child => "child",
             Self::Unchanged => "unchanged",
             Self::Refuse => "refuse",
+            Self::Timer => "timer",
+            Self::Clear => "clear",
+            Self::Flaky | Self::Loose => "flaky",
+            Self::Wait => "wait",
+            Self::Never => "never",
             Self::Terminal => "terminal",
             Self::Panic => "panic",
             Self::Unframed | Self::UnknownSchema | Self::BadDatum | Self::Foreign | Self::NoSubject => "poison",
         }
     }
 
+    /// Its event type, which says whether later ones wait and how often it is tried.
+    fn event_type(self) -> &'static str {
+        match self {
+            Self::Loose => "chain.pass",
+            Self::Never => "chain.brief",
+            _ => "chain.do",
+        }
+    }
+
     /// Results it has.
     pub(super) fn results(self) -> usize {
         match self {
-            Self::Add | Self::Delete | Self::Child | Self::Refuse => 1,
+            Self::Add | Self::Delete | Self::Child | Self::Refuse | Self::Timer | Self::Clear => 1,
+            Self::Flaky | Self::Loose | Self::Wait => 1,
             Self::Two => 2,
             _ => 0,
         }
@@ -115,6 +153,7 @@ impl Op {
     pub(super) fn dead(self) -> Option<&'static str> {
         match self {
             Self::Terminal => Some("terminal"),
+            Self::Never => Some("retries_exhausted"),
             Self::Panic => Some("panic"),
             Self::Unframed | Self::BadDatum => Some("undecodable"),
             Self::UnknownSchema => Some("unknown_schema"),
@@ -171,7 +210,7 @@ fn record(op: Op, subject: &str, id: &str, shard: i32, offset: i64, appended_ms:
     let mut headers = HeaderList::builder(64);
     headers.push(names::HEADER_CE_ID, id.as_bytes());
     headers.push(names::HEADER_CE_SOURCE, b"test");
-    headers.push(names::HEADER_CE_TYPE, b"chain.do");
+    headers.push(names::HEADER_CE_TYPE, op.event_type().as_bytes());
     let mut value = Vec::new();
     schemas::frame::begin(1, &mut value);
     value.extend_from_slice(format!("{} {id}", op.name()).as_bytes());
@@ -237,17 +276,20 @@ pub(super) struct Told {
     pub(super) child: String,
     pub(super) after: String,
     pub(super) now: i64,
+    /// What it does to a timer: `set`, `cleared` or `fired`, its name and when it is due.
+    pub(super) timer: String,
 }
 
 impl Told {
     fn text(&self) -> Text {
-        Text(format!("{}|{}|{}|{}|{}", self.id, self.before, self.child, self.after, self.now))
+        let Self { id, before, child, after, now, timer } = self;
+        Text(format!("{id}|{before}|{child}|{after}|{now}|{timer}"))
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split('|').map(ToOwned::to_owned).collect();
-        let [id, before, child, after, now] = <[String; 5]>::try_from(parts).ok()?;
-        Some(Self { id, before, child, after, now: now.parse().ok()? })
+        let [id, before, child, after, now, timer] = <[String; 6]>::try_from(parts).ok()?;
+        Some(Self { id, before, child, after, now: now.parse().ok()?, timer })
     }
 }
 
@@ -280,27 +322,56 @@ impl Processor for Chains {
     type SendEvent = Text;
 
     fn reads(&self, _input: &Text) -> Reads {
-        Reads::root().row("child")
+        Reads::root().row("child").row("timers")
+    }
+
+    fn timer_reads(&self, _timer: &Timer) -> Reads {
+        Reads::root().row("child").row("timers")
+    }
+
+    fn timer(&self, timer: Timer, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        let Timer { name, due, .. } = timer;
+        let subject = Subject::of(rows);
+        let mut told = subject.told(FIRED, ctx, true);
+        told.timer = format!("fired {name} {due}");
+        let left = subject.timers.split_whitespace().filter(|other| *other != name).collect::<Vec<_>>().join(" ");
+        Ok(Decision::new().put("", Text(told.after.clone())).put("timers", Text(left)).emit(told.text()))
     }
 
     fn decide(&self, input: Text, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         let (op, id) = input.0.split_once(' ').unwrap();
-        let row = |sort| rows.get(sort).map_or("", |row: &Text| &row.0).to_owned();
-        let tell = |before: String, after: String| Told { id: id.to_owned(), before, child: row("child"), after, now: ctx.now };
-        let before = row("");
-        let after = fold(&fold(&before, &row("child")), id);
+        let subject = Subject::of(rows);
+        let told = subject.told(id, ctx, true);
+        let add = |told: Told| Decision::new().put("", Text(told.after.clone())).emit(told.text());
         Ok(match op {
-            "add" => Decision::new().put("", Text(after.clone())).emit(tell(before, after).text()),
+            "add" => add(told),
             "two" => {
-                let last = fold(&fold(&after, &row("child")), id);
-                let first = tell(before, after.clone()).text();
-                Decision::new().put("", Text(last.clone())).emit(first).emit(tell(after, last).text())
+                let second = Subject { root: told.after.clone(), ..subject }.told(id, ctx, true);
+                Decision::new().emit(told.text()).put("", Text(second.after.clone())).emit(second.text())
             }
-            "delete" => Decision::new().delete("").emit(tell(before, String::new()).text()),
+            "delete" => Decision::new().delete("").emit(Told { after: String::new(), ..told }.text()),
             "child" => {
-                let told = tell(before.clone(), before).text();
-                Decision::new().put_until("child", Text(after), ctx.now + CHILD_US).emit(told)
+                let kept = subject.told(id, ctx, false).text();
+                Decision::new().put_until("child", Text(told.after), ctx.now + CHILD_US).emit(kept)
             }
+            "timer" => {
+                // each copy that takes effect sets a timer of its own
+                let name = format!("{id}@{}", ctx.append_time);
+                let due = ctx.now + span_us(id);
+                let timers = Text(format!("{} {name}", subject.timers));
+                add(Told { timer: format!("set {name} {due}"), ..told }).put("timers", timers).set_timer(&name, due, "")
+            }
+            "clear" => match subject.timers.split_whitespace().next() {
+                None => add(told),
+                Some(name) => {
+                    let left = subject.timers.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+                    add(Told { timer: format!("cleared {name} 0"), ..told }).put("timers", Text(left)).clear_timer(name)
+                }
+            },
+            "flaky" if ctx.now < ctx.append_time + FLAKY_US => return Err(Rejection::Retry("not yet".into())),
+            "wait" if !subject.timers.trim().is_empty() => return Err(Rejection::Retry("a timer is set".into())),
+            "flaky" | "wait" => add(told),
+            "never" => return Err(Rejection::Retry("never".into())),
             "unchanged" => Decision::unchanged(),
             "refuse" => return Err(Rejection::Refused(Refusal { code: "wrong_state", ..Refusal::default() })),
             "terminal" => return Err(Rejection::Terminal("never".into())),
@@ -308,6 +379,32 @@ impl Processor for Chains {
             _ => std::panic::resume_unwind(Box::new("planted")),
         })
     }
+}
+
+/// What `decide` sees of a subject.
+struct Subject {
+    root: String,
+    child: String,
+    timers: String,
+}
+
+impl Subject {
+    fn of(rows: &Rows<Text>) -> Self {
+        let row = |sort| rows.get(sort).map_or("", |row: &Text| &row.0).to_owned();
+        Self { root: row(""), child: row("child"), timers: row("timers") }
+    }
+
+    /// What input `id` makes of it, or that it leaves it alone.
+    fn told(&self, id: &str, ctx: &Context, changes: bool) -> Told {
+        let after = if changes { fold(&fold(&self.root, &self.child), id) } else { self.root.clone() };
+        let (before, child) = (self.root.clone(), self.child.clone());
+        Told { id: id.to_owned(), before, child, after, now: ctx.now, timer: String::new() }
+    }
+}
+
+/// From a few seconds to beyond what the agenda keeps in memory.
+fn span_us(id: &str) -> i64 {
+    3_000_000 + i64::from(blake3::hash(id.as_bytes()).as_bytes()[0]) * 700_000
 }
 
 /// The stream's settings, without rules that a plan takes away.
@@ -322,15 +419,18 @@ pub(super) fn settings() -> &'static Settings {
             reader,
             tracking: Tracking::All,
             ordering: Ordering::Strict,
-            retry: Retry::default(),
+            retry: Retry { base_ms: 500, cap_ms: 4_000, attempts: 1_000, ..Retry::default() },
         };
+        let pass = EventSpec { name: "chain.pass".into(), ordering: Ordering::Relaxed, ..event.clone() };
+        let brief = EventSpec { name: "chain.brief".into(), retry: Retry { attempts: 3, ..event.retry }, ..event.clone() };
+        let event_types = [event, pass, brief].map(|event| (event.name.to_string(), event));
         let limits = Limits { batch_inputs: 6, backlog_frames: 4, cache_bytes: 600, dedupe_window: WINDOW, ..Limits::default() };
         Settings {
             stream: stream(),
             events: "chains.events".into(),
             partitions: SHARDS,
             headers: HeaderStyle::CloudEvents,
-            event_types: [("chain.do".to_owned(), event)].into(),
+            event_types: event_types.into(),
             event_names: [(1, record.as_str().into())].into(),
             by_record: [(record, "chain.do".into())].into(),
             results: [("test.chain".to_owned(), 3), ("chain.rejected".to_owned(), 4)].into(),

@@ -400,17 +400,18 @@ impl World {
     /// Everything that was sent is processed, and the store has all of it.
     fn is_done(&self) -> bool {
         let shared = &self.shared;
-        let mut kafka = shared.kafka.borrow_mut();
-        kafka.is_settled()
-            && shared.events.iter().zip(0..).all(|(events, shard)| {
-                let end = events.last().map_or(0, |sent| sent.record.offset + 1);
-                let tip = oracle::tip(kafka.partition(Topic::Log, shard));
-                tip.is_some_and(|tip| {
+        let is_read = |shard: i32| {
+            let mut kafka = shared.kafka.borrow_mut();
+            let end = shared.events[shard as usize].last().map_or(0, |sent| sent.record.offset + 1);
+            let tip = oracle::tip(kafka.partition(Topic::Log, shard));
+            kafka.is_settled()
+                && kafka.offsets.get(&shard) == Some(&end)
+                && tip.is_some_and(|tip| {
                     tip.positions.values().next() == Some(&end)
-                        && kafka.offsets.get(&shard) == Some(&end)
                         && oracle::mark(&shared.store, shard).is_some_and(|mark| mark.ts == tip.ts)
                 })
-            })
+        };
+        (0..SHARDS).all(is_read) && (0..SHARDS).all(|shard| oracle::nothing_waits(shared, shard))
     }
 
     fn end(self) -> Outcome {

@@ -81,6 +81,8 @@ struct State {
     seq: i64,
     root: String,
     child: Option<(String, i64)>,
+    /// Timers that are set, and when they are due.
+    timers: BTreeMap<String, i64>,
     /// Offset of the event of the last result.
     at: i64,
 }
@@ -96,36 +98,47 @@ fn results(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent]) {
         copies.entry(event.key).or_insert_with(|| offsets.collect::<Vec<_>>().into_iter());
     }
     for record in committed(shared, Topic::Results, shard) {
-        let Some(event) = by_key.get(header(&record, names::HEADER_CAUSE)) else {
-            shared.violation("lineage", || format!("a result of shard {shard} has no cause"));
-            continue;
-        };
-        *counts.entry(event.key).or_default() += 1;
         let subject = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         let state = states.entry(subject.clone()).or_default();
         let seq = header(&record, names::HEADER_SEQ).parse().unwrap_or(0);
-        if seq != state.seq + 1 || subject != *event.subject {
+        if seq != state.seq + 1 {
             shared.violation("seq", || format!("{subject} #{seq} follows #{}", state.seq));
         }
         state.seq = seq;
-        // a second result of one event stands at the same offset
-        let second = event.op == Op::Two && counts[&event.key] % 2 == 0;
-        if !second {
-            let at = copies.get_mut(&event.key).and_then(Iterator::next).unwrap_or(i64::MAX);
-            if at < state.at {
-                shared.violation("order", || format!("{subject} #{seq}: the event at {at} comes after the one at {}", state.at));
+        let cause = header(&record, names::HEADER_CAUSE);
+        let event = by_key.get(cause).copied();
+        if let Some(event) = event {
+            let count = counts.entry(event.key).or_default();
+            *count += 1;
+            // a second result of one event stands at the same offset
+            let second = event.op == Op::Two && *count % 2 == 0;
+            let at = if second { None } else { copies.get_mut(&event.key).and_then(Iterator::next) };
+            if let Some(at) = at.filter(|_| event.op != Op::Loose) {
+                if at < state.at {
+                    shared.violation("order", || {
+                        format!("{subject} #{seq}: the event at {at} comes after the one at {}", state.at)
+                    });
+                }
+                state.at = at;
             }
-            state.at = at;
+        } else if !cause.starts_with("t/") {
+            shared.violation("lineage", || format!("{subject} #{seq} has no cause: {cause}"));
         }
-        if event.op != Op::Refuse {
-            lineage(shared, &subject, event, state, &record);
+        let op = event.map_or(Op::Add, |event| event.op);
+        if op != Op::Refuse {
+            lineage(shared, &subject, op, state, &record);
         }
     }
     compare(shared, "result", &counts, |key| name(shard, accepted, key));
+    for (subject, state) in states {
+        for (timer, due) in state.timers {
+            shared.violation("lost-timer", || format!("{timer} of {subject}, due at {due}"));
+        }
+    }
 }
 
 /// A result starts from what the ones before it made of the subject.
-fn lineage(shared: &Shared, subject: &str, event: &Sent, state: &mut State, record: &OutRecord) {
+fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &OutRecord) {
     let text = String::from_utf8_lossy(&record.value[schemas::frame::HEAD..]);
     let Some(told) = Told::parse(&text) else {
         shared.violation("lineage", || format!("{subject} #{}: {text:?}", state.seq));
@@ -133,7 +146,7 @@ fn lineage(shared: &Shared, subject: &str, event: &Sent, state: &mut State, reco
     };
     let child = state.child.as_ref().filter(|(_, until)| *until > told.now).map_or("", |(child, _)| child);
     let folded = fold(&fold(&state.root, child), &told.id);
-    let after = match event.op {
+    let after = match op {
         Op::Delete => String::new(),
         Op::Child => state.root.clone(),
         _ => folded.clone(),
@@ -143,8 +156,26 @@ fn lineage(shared: &Shared, subject: &str, event: &Sent, state: &mut State, reco
             format!("{subject} #{}: from {:?} and {child:?} to {after:?} expected, told {told:?}", state.seq, state.root)
         });
     }
-    if event.op == Op::Child {
+    if op == Op::Child {
         state.child = Some((folded, told.now + CHILD_US));
     }
+    timers(shared, subject, state, &told);
     state.root = told.after;
+}
+
+/// A timer is set once, and fires or is cleared once, never early.
+fn timers(shared: &Shared, subject: &str, state: &mut State, told: &Told) {
+    let mut words = told.timer.split(' ');
+    let (Some(what), Some(name), Some(due)) = (words.next(), words.next(), words.next()) else { return };
+    if what == "set" {
+        state.timers.insert(name.to_owned(), due.parse().unwrap_or(i64::MAX));
+        return;
+    }
+    match state.timers.remove(name) {
+        None => shared.violation("dup-timer", || format!("{name} of {subject} is {what}, but was not set")),
+        Some(due) if what == "fired" && told.now < due => {
+            shared.violation("early-timer", || format!("{name} of {subject} fired at {}, due at {due}", told.now));
+        }
+        Some(_) => {}
+    }
 }

@@ -11,7 +11,7 @@ use schemas::{frame, names};
 use state::{Cell, Mark};
 
 use crate::simulation::kafka::Partition;
-use crate::simulation::store::Key;
+use crate::simulation::store::{Key, agenda_value};
 use crate::simulation::world::Shared;
 
 /// Cells by key.
@@ -134,6 +134,10 @@ pub(super) fn fold(shard: i32, chain: &[Seen]) -> Cells {
                 let expire_at = row.expire_at.filter(|_| row.val.is_some());
                 let key = Key::Row(shard, subject.clone(), row.sort.as_str().into());
                 cells.insert(key, Cell { ts, val: row.val.clone(), expire_at });
+            }
+            for item in &data.agenda {
+                let key = Key::Agenda(shard, item.due, item.id.as_str().into());
+                cells.insert(key, Cell { ts, val: agenda_value(&data.subject, item.val.as_ref()), expire_at: None });
             }
             for status in &data.status {
                 let key = Key::Status(status.key, status.part.as_str().into());

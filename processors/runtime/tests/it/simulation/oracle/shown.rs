@@ -80,6 +80,7 @@ fn versions(subject: &str, chain: &[Seen]) -> BTreeMap<i64, (i64, Rows)> {
         for row in mine {
             match (&row.val, row.sort.as_str()) {
                 (Some(head), HEAD_SORT) => seq = Head::decode(head).map_or(-1, |head| head.seq),
+                (_, sort) if sort.starts_with('~') => {}
                 (Some(val), sort) => drop(rows.insert(sort.to_owned(), (val.clone(), row.expire_at))),
                 (None, sort) => drop(rows.remove(sort)),
             }
