@@ -287,6 +287,7 @@ pub(crate) fn receipt(work: &Work, index: usize, record: &Record, offset: Option
         accepted_ms,
         stream: work.stream.name.clone(),
         subject: subject.to_owned(),
+        tracking: work.arena.events[index].kind.and_then(|kind| work.stream.kinds.get(kind)).map(|kind| kind.tracking),
     })
 }
 

@@ -11,7 +11,6 @@ use schemas::key::EventKey;
 use schemas::names::Topics;
 use schemas::plan::{self, Plan, UnknownFields};
 use schemas::registry::SchemaIds;
-use state::reader::Tracking;
 
 /// The catalog and what was found at start do not fit.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +122,7 @@ pub(crate) struct Kind {
     /// Path of the view that the route creates.
     pub(crate) location: Option<String>,
     /// Which of its events leave a status to wait for.
-    pub(crate) tracking: Tracking,
+    pub(crate) tracking: catalog::Tracking,
     /// Whether `If-Match` fills its field `expected_version`.
     pub(crate) versioned: bool,
     /// Bounds of its route, where they differ from the edge's.
@@ -217,11 +216,7 @@ impl Kind {
             batch: event.batch,
             outcome: event.answer_outcome,
             location: event.location.clone(),
-            tracking: match event.tracking {
-                catalog::Tracking::All => Tracking::All,
-                catalog::Tracking::Failures => Tracking::Failures,
-                catalog::Tracking::None => Tracking::None,
-            },
+            tracking: event.tracking,
             limits: Limits { body: size(event.limits.body), event: size(event.limits.event), batch: size(event.limits.batch) },
             ce_type,
         })

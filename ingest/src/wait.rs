@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use chassis::problem::{Name, Problem};
+use schemas::catalog;
 use state::reader::{Answer, Lifecycle, Question, Stage, StateReader, Tracking, Within};
 use state::types::Shard;
 
@@ -121,7 +122,11 @@ fn questions(edge: &Edge, told: &Told<'_>) -> Vec<(usize, Question)> {
             Verdict::Duplicate { at, first_seen, .. } => (at, first_seen.unwrap_or(told.arrival_ms)),
             Verdict::Invalid(_) | Verdict::Retry { .. } | Verdict::Unknown { .. } => return None,
         };
-        let tracking = Some(stream.kinds.get(event.kind?)?.tracking).filter(|tracking| *tracking != Tracking::None)?;
+        let tracking = match stream.kinds.get(event.kind?)?.tracking {
+            catalog::Tracking::All => Tracking::All,
+            catalog::Tracking::Failures => Tracking::Failures,
+            catalog::Tracking::None => return None,
+        };
         let question = Question {
             event: event.record.as_ref().ok()?.key.0,
             shard: Shard { stream: told.stream.into(), number: at.partition },

@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::catalog::Tracking;
 use crate::key::EventKey;
 
 /// Layout version, the first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version before: as today, without the byte of the tracking. Receipts live for days, and so do those.
+const VERSION_UNTRACKED: u8 = 1;
 /// Bytes of the tag.
 const TAG: usize = 8;
 /// Version, key id, partition, offset, event key, accepted ms.
@@ -40,6 +43,8 @@ pub struct Receipt {
     pub stream: String,
     /// Entity key.
     pub subject: String,
+    /// What the event's type leaves behind as its status; receipts of the layout before do not say it.
+    pub tracking: Option<Tracking>,
 }
 
 /// Why a token is no receipt, or keys could not be had.
@@ -116,12 +121,13 @@ impl ReceiptKeys {
     pub fn seal(&self, receipt: &Receipt) -> String {
         let Some((key_id, key)) = self.keys.first() else { return String::new() };
         let channel = receipt.stream.len() + 1 + receipt.subject.len();
-        let mut bytes = Vec::with_capacity(FIXED + 2 + channel + TAG);
+        let mut bytes = Vec::with_capacity(FIXED + 1 + 2 + channel + TAG);
         bytes.extend_from_slice(&[VERSION, *key_id]);
         bytes.extend_from_slice(&receipt.partition.to_be_bytes()[2..]);
         bytes.extend_from_slice(&receipt.offset.unwrap_or(-1).to_be_bytes());
         bytes.extend_from_slice(&receipt.event_key.0);
         bytes.extend_from_slice(&receipt.accepted_ms.to_be_bytes()[2..]);
+        bytes.push(receipt.tracking.map_or(0, tracking_byte));
         bytes.extend_from_slice(&u16::try_from(channel).unwrap_or(u16::MAX).to_be_bytes());
         bytes.extend_from_slice(receipt.stream.as_bytes());
         bytes.push(b'/');
@@ -142,7 +148,7 @@ impl ReceiptKeys {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Error::Malformed("it is not base64url"))?;
         let (body, found) = bytes.split_last_chunk::<TAG>().ok_or(Error::Malformed("it is too short"))?;
         let [version, key_id, ..] = *body else { return Err(Error::Malformed("it is too short")) };
-        if version != VERSION {
+        if version != VERSION && version != VERSION_UNTRACKED {
             return Err(Error::Malformed("its version is unknown"));
         }
         let (_, key) = self.keys.iter().find(|(id, _)| *id == key_id).ok_or(Error::UnknownKey(key_id))?;
@@ -160,6 +166,11 @@ impl ReceiptKeys {
 fn read_body(body: &[u8]) -> Result<Receipt, Error> {
     let short = || Error::Malformed("it is too short");
     let (head, rest) = body.split_first_chunk::<FIXED>().ok_or_else(short)?;
+    let (tracking, rest) = match (head[0], rest) {
+        (VERSION_UNTRACKED, rest) => (None, rest),
+        (_, [tracking, rest @ ..]) => (tracking_of(*tracking)?, rest),
+        (_, []) => return Err(short()),
+    };
     let (length, channel) = rest.split_first_chunk::<2>().ok_or_else(short)?;
     if usize::from(u16::from_be_bytes(*length)) != channel.len() {
         return Err(Error::Malformed("its channel has another length"));
@@ -178,7 +189,26 @@ fn read_body(body: &[u8]) -> Result<Receipt, Error> {
         accepted_ms: number(&head[28..34]),
         stream: stream.to_owned(),
         subject: subject.to_owned(),
+        tracking,
     })
+}
+
+fn tracking_byte(tracking: Tracking) -> u8 {
+    match tracking {
+        Tracking::All => 1,
+        Tracking::Failures => 2,
+        Tracking::None => 3,
+    }
+}
+
+fn tracking_of(byte: u8) -> Result<Option<Tracking>, Error> {
+    match byte {
+        0 => Ok(None),
+        1 => Ok(Some(Tracking::All)),
+        2 => Ok(Some(Tracking::Failures)),
+        3 => Ok(Some(Tracking::None)),
+        _ => Err(Error::Malformed("its tracking is unknown")),
+    }
 }
 
 fn tag(key: &[u8; 32], body: &[u8]) -> [u8; TAG] {
@@ -225,6 +255,7 @@ mod tests {
             accepted_ms: 1_780_000_000_123,
             stream: "orders".into(),
             subject: "acme/order/42".into(),
+            tracking: Some(Tracking::Failures),
         }
     }
 
@@ -235,10 +266,31 @@ mod tests {
     #[test]
     fn a_receipt_reads_back() {
         let token = keys(&[7]).seal(&receipt());
-        assert_eq!(token.len(), 86);
+        assert_eq!(token.len(), 87);
         assert_eq!(keys(&[9, 7]).open(&token).unwrap(), receipt());
         let spooled = Receipt { offset: None, ..receipt() };
         assert_eq!(keys(&[7]).open(&keys(&[7]).seal(&spooled)).unwrap(), spooled);
+    }
+
+    #[test]
+    fn a_receipt_of_the_layout_before_still_opens() {
+        let mut bytes = URL_SAFE_NO_PAD.decode(keys(&[7]).seal(&receipt())).unwrap();
+        bytes.truncate(bytes.len() - TAG);
+        bytes.remove(FIXED);
+        bytes[0] = VERSION_UNTRACKED;
+        let tag = tag(&[7; 32], &bytes);
+        bytes.extend_from_slice(&tag);
+        let token = URL_SAFE_NO_PAD.encode(bytes);
+        assert_eq!(token.len(), 86);
+        assert_eq!(keys(&[7]).open(&token).unwrap(), Receipt { tracking: None, ..receipt() });
+    }
+
+    #[test]
+    fn every_tracking_reads_back() {
+        for tracking in [None, Some(Tracking::All), Some(Tracking::Failures), Some(Tracking::None)] {
+            let token = keys(&[7]).seal(&Receipt { tracking, ..receipt() });
+            assert_eq!(keys(&[7]).open(&token).unwrap().tracking, tracking);
+        }
     }
 
     #[test]

@@ -116,25 +116,30 @@ fn question(app: &App, text: &str) -> Result<(Receipt, Question), Problem> {
         event: receipt.event_key.0,
         shard: Shard { stream: receipt.stream.as_str().into(), number: receipt.partition },
         offset: receipt.offset,
-        tracking: tracking(app, &receipt.stream),
+        tracking: receipt.tracking.map_or_else(|| of_stream(app, &receipt.stream), of_type),
         accepted: receipt.accepted_ms * 1_000,
         life: STATUS_LIFE_US,
     };
     Ok((receipt, question))
 }
 
-/// A receipt does not name the event's type. Success may be derived from absence only where every type of the stream leaves a row
-/// when it fails, and not all leave one when they succeed.
-fn tracking(app: &App, stream: &str) -> Tracking {
+fn of_type(tracking: catalog::Tracking) -> Tracking {
+    match tracking {
+        catalog::Tracking::All => Tracking::All,
+        catalog::Tracking::Failures => Tracking::Failures,
+        catalog::Tracking::None => Tracking::None,
+    }
+}
+
+/// For receipts that do not say it. Success may be derived from absence only where every type of the stream leaves a row when it fails,
+/// and not all leave one when they succeed.
+fn of_stream(app: &App, stream: &str) -> Tracking {
     let types = app.catalog.stream(stream).map_or(&[][..], |stream| &stream.events);
-    if types.iter().all(|event| event.tracking == catalog::Tracking::None) && !types.is_empty() {
-        Tracking::None
-    } else if types.iter().any(|event| event.tracking != catalog::Tracking::All)
-        && types.iter().all(|event| event.tracking != catalog::Tracking::None)
-    {
-        Tracking::Failures
-    } else {
-        Tracking::All
+    let any = |tracking| types.iter().any(|event| event.tracking == tracking);
+    match (any(catalog::Tracking::All), any(catalog::Tracking::Failures), any(catalog::Tracking::None)) {
+        (false, false, true) => Tracking::None,
+        (_, true, false) => Tracking::Failures,
+        _ => Tracking::All,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemas::catalog::Tracking;
 use schemas::datum::Datum;
 use schemas::flights::{Airport, Recent};
 use schemas::frame;
@@ -157,6 +158,7 @@ async fn an_event_is_followed_by_its_receipt() {
             accepted_ms: i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap(),
             stream: "flights".to_owned(),
             subject: "ATL".to_owned(),
+            tracking: None,
         };
         node.receipts().seal(&receipt)
     };
@@ -197,4 +199,31 @@ async fn an_event_is_followed_by_its_receipt() {
     assert_eq!((&life["state"], &life["outcome"], &life["attempts"]), (&"SUCCEEDED".into(), &"ok".into(), &1.into()), "{life}");
     let (status, view) = get(&node, &format!("/v1/views/flights/ATL?after={}", receipt(20))).await;
     assert_eq!((status, &view["seq"]), (200, &1.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_says_what_its_type_leaves_behind() {
+    let node = start().await;
+    apply(&node, "ATL", 1, TS, Vec::new()).await;
+    mark(&node, "ATL", TS).await;
+    let receipt = |tracking| {
+        let receipt = Receipt {
+            key_id: 0,
+            partition: shard(&node, "ATL").number,
+            offset: Some(5),
+            event_key: EventKey([9; 16]),
+            accepted_ms: i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap(),
+            stream: "flights".to_owned(),
+            subject: "ATL".to_owned(),
+            tracking: Some(tracking),
+        };
+        format!("/v1/events/{}", node.receipts().seal(&receipt))
+    };
+    // processed, and nothing was left: success where only failures leave something, nothing known otherwise
+    let (status, life) = get(&node, &receipt(Tracking::Failures)).await;
+    assert_eq!((status, &life["state"], &life["derived"]), (200, &"SUCCEEDED".into(), &true.into()), "{life}");
+    for tracking in [Tracking::All, Tracking::None] {
+        let (status, problem) = get(&node, &receipt(tracking)).await;
+        assert_eq!((status, &problem["type"]), (410, &"urn:forebay:problem:receipt-expired".into()), "{problem}");
+    }
 }
