@@ -58,3 +58,18 @@ async fn a_process_that_was_stopped_for_longer_than_its_session_commits_nothing_
     }
     fleet.check().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_join_and_leave_all_the_time_keep_the_others_working() {
+    let mut fleet = Fleet::start("storm", 2).await;
+    for _ in 0..4 * rounds() {
+        let results = fleet.results().await;
+        let guest = fleet.join().await;
+        fleet.depart(100).await;
+        fleet.await_results(results + 50).await;
+        fleet.leave(guest).await;
+        fleet.depart(50).await;
+        fleet.progress();
+    }
+    fleet.check().await;
+}

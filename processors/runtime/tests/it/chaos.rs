@@ -9,7 +9,7 @@ use chassis::lifecycle::Lifecycle;
 use testkit::proxy::{Api, Fault};
 use testkit::{Proxy, checkers};
 
-use crate::deployment::{Deployment, PATIENCE};
+use crate::deployment::{Deployment, PATIENCE, SLOW_ONCE};
 
 const AIRPORTS: [&str; 4] = ["ATL", "DTW", "LAS", "SFO"];
 
@@ -169,6 +169,28 @@ async fn of_two_workers_in_one_slot_one_ends_with_the_reason_and_nothing_is_lost
     assert!(ended.failed && ended.to_string().contains("give every worker its own --slot"), "{ended}");
     check(&deployment, sent).await;
     Deployment::stop(left).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_thinks_for_too_long_loses_its_shards_and_commits_nothing() {
+    let deployment = Deployment::new("slow-decide").await;
+    let impatient = |options: &mut runtime::Options| {
+        options.kafka.client.insert("max.poll.interval.ms".to_owned(), "6000".to_owned());
+    };
+    let slow = deployment.start_as("slow", impatient).await;
+    let other = deployment.start_as("other", impatient).await;
+    Deployment::says(&slow, "8 shards run").await;
+    Deployment::says(&other, "8 shards run").await;
+    // whoever owns it sleeps for longer than it may
+    deployment.depart("ATL", SLOW_ONCE, "slow").await;
+    let begun = std::time::Instant::now();
+    let sent = 1 + depart_until(&deployment, "meanwhile", |_| begun.elapsed() > Duration::from_secs(12)).await;
+    check(&deployment, sent).await;
+    Deployment::says(&slow, "8 shards run").await;
+    Deployment::stop(slow).await;
+    Deployment::stop(other).await;
     let report = deployment.audit(false).await;
     assert!(report.is_clean(), "{:#?}", report.findings);
 }

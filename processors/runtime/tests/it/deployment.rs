@@ -1,6 +1,7 @@
 //! One stream of one test: topics, schemas, a store, and workers that can be started and stopped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chassis::kafka::topics::{Spec, ensure};
@@ -17,6 +18,10 @@ use testkit::kafka::Record;
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A flight with this delay takes nine seconds to decide, the first time.
+pub(crate) const SLOW_ONCE: i32 = 670;
+static SLEPT: AtomicBool = AtomicBool::new(false);
 
 /// Counts flights per airport; a delay of 666 minutes panics, 667 can never be processed, 668 must wait for another flight,
 /// 669 counts when its timer fires, two seconds later.
@@ -36,6 +41,9 @@ impl Processor for Count {
     fn decide(&self, input: Input, rows: &Rows<Row>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         let Input::FlightDeparted(flight) = input;
         assert_ne!(flight.delay_minutes, 666, "planted");
+        if flight.delay_minutes == SLOW_ONCE && !SLEPT.swap(true, Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_secs(9));
+        }
         if flight.delay_minutes == 667 {
             return Err(Rejection::Terminal("planted".into()));
         }

@@ -87,6 +87,23 @@ impl Fleet {
         self.processes[slot] = Some(Process::spawn(Path::new(env!("CARGO_BIN_EXE_forebay-processor")), arguments));
     }
 
+    /// Starts one more process, in a slot nobody had before, and waits until it has a share.
+    pub(crate) async fn join(&mut self) -> usize {
+        self.processes.push(None);
+        let slot = self.processes.len() - 1;
+        self.restart(slot);
+        self.processes[slot].as_ref().unwrap().line(PATIENCE, "shards run").await;
+        slot
+    }
+
+    /// SIGTERM, and waits until it has ended in order.
+    pub(crate) async fn leave(&mut self, slot: usize) {
+        let mut process = self.processes[slot].take().unwrap();
+        let status = process.terminate(PATIENCE).await;
+        self.assignments += assignments(&process);
+        assert!(status.success(), "{status}: {:?}", process.lines());
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self, slot: usize) {
         if let Some(mut process) = self.processes[slot].take() {
