@@ -187,7 +187,7 @@ impl Core {
 
     /// Proves ownership early: one transaction with a CLAIM and the positions of every shard.
     fn recovered(&mut self, generation: i32, shards: Vec<ShardState>, halted: Vec<(i32, Halt)>, now_us: i64) -> Action {
-        let mut transaction = Transaction::default();
+        let mut transaction = Transaction { claim: true, ..Transaction::default() };
         for shard in &shards {
             let claim = Claim {
                 writer: self.writer,
@@ -200,7 +200,11 @@ impl Core {
             };
             let number = shard.shard.number;
             transaction.records.push(OutRecord::marker(number, KIND_CLAIM, claim.encode(self.settings.engine.claim)));
-            transaction.positions.push((number, shard.position(&self.settings.events)));
+            transaction.positions.extend(shard.positions(&self.settings));
+        }
+        let mut shards = shards;
+        for shard in shards.iter_mut().filter(|shard| shard.has_begun()) {
+            decide::anchor(shard, &self.settings, &self.writer, now_us, &mut transaction);
         }
         let shards = shards.into_iter().map(|shard| (shard.shard.number, shard)).collect();
         self.assignment = Some(Assignment { number: self.assignments, generation, shards, halted: halted.into_iter().collect() });
@@ -213,9 +217,8 @@ impl Core {
     fn resume(&mut self) -> Action {
         self.phase = Phase::Polling;
         let Some(assignment) = &self.assignment else { return self.poll() };
-        let position = |shard: &ShardState| shard.position(&self.settings.events);
         Action::Resume {
-            positions: assignment.shards.iter().map(|(number, shard)| (*number, position(shard))).collect(),
+            positions: assignment.shards.values().flat_map(|shard| shard.positions(&self.settings)).collect(),
             halted: assignment.halted.keys().copied().collect(),
         }
     }
@@ -276,7 +279,7 @@ impl Core {
                     self.leave_dirty(&transaction);
                 }
                 let ownership = matches!(failure, Failure::Ownership(_));
-                self.phase = Phase::Aborting { ownership, claim: transaction.changes.is_empty().then_some(transaction) };
+                self.phase = Phase::Aborting { ownership, claim: transaction.claim.then_some(transaction) };
                 return Action::Abort;
             }
             (TransactionStep::Beginning, Event::Done) => (TransactionStep::Producing, Action::Produce(transaction.clone())),
@@ -313,7 +316,7 @@ impl Core {
         let Ok(transaction) = Arc::try_unwrap(transaction) else {
             return self.restart("the worker kept a committed transaction".into());
         };
-        let claim = transaction.changes.is_empty();
+        let claim = transaction.claim;
         for change in transaction.changes {
             let Some(shard) = assignment.shards.get_mut(&change.shard) else { continue };
             shard.publish(&change);

@@ -137,6 +137,8 @@ pub(crate) struct TopicNames {
     pub(crate) results: String,
     pub(crate) dead: String,
     pub(crate) log: String,
+    /// Topics that shards read, as the settings count them: events first, then results of followed streams.
+    pub(crate) inputs: Vec<String>,
     /// `<stream>.events` of each stream that is sent to, as the settings count them.
     pub(crate) targets: Vec<String>,
 }
@@ -205,6 +207,7 @@ fn topics_of(stream: &Stream, settings: &Settings, prefix: &str) -> TopicNames {
         results: topics.results(&stream.name),
         dead: topics.dead(&stream.name),
         log: topics.log(&stream.name),
+        inputs: settings.feeds().map(|feed| format!("{prefix}{}", settings.topic(feed))).collect(),
         targets: settings.targets.iter().map(|target| topics.events(&target.stream)).collect(),
     }
 }

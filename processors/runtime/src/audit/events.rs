@@ -8,7 +8,7 @@ use super::book::{Accepted, Book};
 use super::report::{Check, Counts, Finding, Findings};
 use super::source::{Record, Span};
 use crate::engine::dedupe::MINUTE_MS;
-use crate::engine::input::{Arrived, Envelope, Writer};
+use crate::engine::input::{Arrived, Envelope, Feed, Writer};
 
 /// Events whose lifecycle is asked for, per shard and pass.
 const RECEIPTS: usize = 32;
@@ -67,6 +67,7 @@ impl<'a> Events<'a> {
     pub(crate) fn take(&mut self, record: Record) {
         let offset = record.offset;
         let arrived = Arrived {
+            feed: Feed::EVENTS,
             shard: self.book.shard,
             offset,
             appended_ms: record.timestamp_ms,

@@ -10,6 +10,7 @@ use super::agenda::Agenda;
 use super::cache::RowCache;
 use super::dedupe::Window;
 use super::due::Due;
+use super::input::{Feed, Inlet};
 use super::recover::{Halt, Tip};
 use super::rules::Rule;
 use super::settings::Settings;
@@ -46,6 +47,8 @@ pub struct ShardState {
     unacked_bytes: usize,
     /// Frames up to this one are acknowledged.
     acked: i64,
+    /// See [`ShardState::begin`].
+    begun: bool,
 }
 
 impl ShardState {
@@ -55,13 +58,39 @@ impl ShardState {
         let cache = RowCache::new(settings.limits.cache_bytes, tip.n);
         let agenda = Agenda::new(tip.agenda_floor, settings.limits.agenda_index);
         let acked = tip.n;
-        Self { shard, tip, dedupe, cache, agenda, unacked: VecDeque::new(), unacked_bytes: 0, acked }
+        Self { shard, tip, dedupe, cache, agenda, unacked: VecDeque::new(), unacked_bytes: 0, acked, begun: false }
     }
 
     /// Next offset of the input topic.
     #[must_use]
     pub fn position(&self, topic: &str) -> i64 {
         self.tip.positions.get(topic).copied().unwrap_or(0)
+    }
+
+    /// Every input partition and its next offset.
+    #[must_use]
+    pub fn positions(&self, settings: &Settings) -> Vec<(Inlet, i64)> {
+        let shard = self.shard.number;
+        settings.feeds().map(|feed| (Inlet { feed, shard }, self.position(settings.topic(feed)))).collect()
+    }
+
+    /// Followed topics that it has never read.
+    #[must_use]
+    pub fn unread(&self, settings: &Settings) -> Vec<Feed> {
+        let unread = |feed: &Feed| *feed != Feed::EVENTS && !self.tip.positions.contains_key(&**settings.topic(*feed));
+        settings.feeds().filter(unread).collect()
+    }
+
+    /// Begins a followed topic at `offset`. A frame of its own keeps that before anything is read.
+    pub fn begin(&mut self, topic: &str, offset: i64) {
+        self.tip.positions.insert(topic.to_owned(), offset);
+        self.begun = true;
+    }
+
+    /// Whether a followed topic was begun that no frame knows of.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Takes over what was committed: row images become visible, pinned until the store has them.
@@ -81,6 +110,7 @@ impl ShardState {
         }
         self.dedupe.expire(change.tip.horizon);
         self.tip = change.tip.clone();
+        self.begun = false;
         self.unacked.push_back((change.frame.n, change.bytes));
         self.unacked_bytes += change.bytes;
     }

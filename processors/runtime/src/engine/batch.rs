@@ -9,14 +9,14 @@ use schemas::datum::DecodeError;
 use schemas::frame;
 use schemas::key::EventKey;
 use schemas::partition::partition_of;
-use schemas::resolve;
+use schemas::{names, resolve};
 use state::{AgendaKey, RowKey};
 
 use super::assignment::Assignment;
 use super::due::{Due, Origin};
 use super::input::{Arrived, Envelope, Writer};
 use super::ranges::Ranges;
-use super::settings::{EventSpec, Policy, Settings};
+use super::settings::{EventSpec, FollowSpec, Policy, Settings};
 use super::step::Needs;
 use crate::dead_letter::Reason;
 use crate::logic::{Logic, Opened};
@@ -46,6 +46,8 @@ pub struct Prepared {
 
 /// Whether an input can be decided at all.
 pub enum Fate {
+    /// A result of a followed stream that nobody asked for.
+    PassedOver,
     /// A dead letter, and why.
     Dead(Reason, String),
     /// Ready to be decided.
@@ -75,14 +77,33 @@ pub struct Batch {
 
 /// Opens `record`. Pure: a redo gives the same again.
 pub fn prepare(record: Arrived, settings: &Settings, logic: &dyn Logic) -> Prepared {
-    let mut envelope = Envelope::of(&record, &settings.events);
+    let mut envelope = Envelope::of(&record, settings.topic(record.feed));
+    let followed = settings.followed(record.feed);
+    if let Some(follow) = followed {
+        // compact results leave it out; and following is a step like a send
+        envelope.source = names::stream_source(&follow.stream);
+        envelope.hops = envelope.hops.saturating_add(1);
+    }
     let key = envelope.key();
     let subject: Arc<str> = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default().into();
+    if followed.is_some_and(|follow| !is_wanted(follow, &record, &envelope)) {
+        return Prepared { record, envelope, key, subject, fate: Fate::PassedOver, origin: Origin::Topic };
+    }
     let fate = match open(&record, &mut envelope, &subject, settings, logic) {
         Ok((event, opened, reads)) => Fate::Ready { policy: Policy::from(&event), opened, reads },
         Err((reason, detail)) => Fate::Dead(reason, detail),
     };
     Prepared { record, envelope, key, subject, fate, origin: Origin::Topic }
+}
+
+fn is_wanted(follow: &FollowSpec, record: &Arrived, envelope: &Envelope) -> bool {
+    let by_record = || match &record.writer {
+        Writer::Current(name) => follow.by_record.get(&**name),
+        Writer::Other(schema) => follow.by_record.get(&schema.full_name),
+        Writer::Unknown(_) | Writer::Unframed => None,
+    };
+    let wanted = |name: &str| follow.event_types.contains_key(name);
+    follow.all || envelope.event_type.as_deref().map_or_else(|| by_record().is_some(), wanted)
 }
 
 type Open = (EventSpec, Box<dyn Opened>, Reads);
@@ -113,10 +134,14 @@ fn open(
         Writer::Unknown(id) => return Err((Reason::UnknownSchema, format!("the registry does not know schema id {id}"))),
         Writer::Unframed => return Err((Reason::Undecodable, "the value must start with 0 and the schema id as int32".into())),
     };
+    let (types, by_record) = match settings.followed(record.feed) {
+        Some(follow) => (&follow.event_types, &follow.by_record),
+        None => (&settings.event_types, &settings.by_record),
+    };
     if envelope.event_type.is_none() {
-        envelope.event_type = settings.by_record.get(&*written_as).map(ToString::to_string);
+        envelope.event_type = by_record.get(&*written_as).map(ToString::to_string);
     }
-    let event = envelope.event_type.as_deref().and_then(|name| settings.event_types.get(name)).cloned();
+    let event = envelope.event_type.as_deref().and_then(|name| types.get(name)).cloned();
     let Some(event) = event.filter(|event| event.reader.full_name == *written_as) else {
         let name = envelope.event_type.as_deref().unwrap_or("(none)");
         return Err((

@@ -23,6 +23,7 @@ use super::dedupe::MINUTE_MS;
 use super::due::{Before, Origin};
 use super::emit;
 use super::input::Arrived;
+use super::input::Feed;
 use super::log::WriterId;
 use super::ranges::Ranges;
 use super::rules::Rule;
@@ -102,6 +103,15 @@ pub fn decide(
     short.map_or(Ok((transaction, tally)), |at| Err(Undecided::Short(at)))
 }
 
+/// A frame of nothing but positions: what a shard that follows a stream from now on starts with.
+pub fn anchor(shard: &mut ShardState, settings: &Settings, writer: &WriterId, now_us: i64, transaction: &mut Transaction) {
+    let ranges = Ranges::default();
+    let mut work = ShardWork::new(shard, settings, &ranges, now_us);
+    // the claim has them all
+    work.positions.clear();
+    work.finish(writer, transaction);
+}
+
 /// Why an input is not decided.
 enum Stop {
     /// It is a dead letter.
@@ -136,7 +146,8 @@ struct ShardWork<'a> {
     ranges: &'a Ranges,
     ts: i64,
     horizon: i64,
-    position: i64,
+    /// Next offset of each topic; that of the events always, since the positions fence a stale owner.
+    positions: BTreeMap<Feed, i64>,
     subjects: HashMap<Arc<str>, usize>,
     works: Vec<Work>,
     records: Vec<OutRecord>,
@@ -149,7 +160,7 @@ impl<'a> ShardWork<'a> {
         Self {
             ts: if settings.rules.keep(Rule::RisingTime) { (shard.tip.ts + 1_000).max(now_us) } else { now_us },
             horizon: shard.tip.horizon,
-            position: shard.position(&settings.events),
+            positions: [(Feed::EVENTS, shard.position(&settings.events))].into(),
             shard,
             settings,
             ranges,
@@ -183,7 +194,11 @@ impl<'a> ShardWork<'a> {
         let told =
             emit::Told { record: &record, envelope: &envelope, key, subject: &subject, appended, cause, before, ts: self.ts };
         let (tracking, outcome) = match fate {
-            Fate::Dead(reason, detail) => (Tracking::All, Err(Stop::Dead(reason, detail))),
+            Fate::PassedOver => return Ok(()),
+            Fate::Dead(reason, detail) => {
+                let tracking = if record.feed == Feed::EVENTS { Tracking::All } else { Tracking::None };
+                (tracking, Err(Stop::Dead(reason, detail)))
+            }
             Fate::Ready { policy, opened, reads } => {
                 let waits = policy.ordering == Ordering::Strict && matches!(origin, Origin::Topic) && self.is_held(&subject)?;
                 let outcome = if waits {
@@ -221,9 +236,13 @@ impl<'a> ShardWork<'a> {
 
     /// A record is taken up: its append time as the shard counts it, `None` for a duplicate.
     fn arrives(&mut self, record: &Arrived, key: EventKey) -> Option<i64> {
+        self.positions.insert(record.feed, record.offset + 1);
+        if record.feed != Feed::EVENTS {
+            // positions alone are exact; and its time is a processor's clock, not the broker's
+            return Some(record.appended_ms);
+        }
         let appended = record.appended_ms.max(self.horizon);
         self.horizon = appended;
-        self.position = record.offset + 1;
         if self.shard.dedupe.holds(&key, appended) || !self.seen.insert(key) {
             return None;
         }
@@ -236,7 +255,7 @@ impl<'a> ShardWork<'a> {
         let record = told.record;
         let origin = match &told.envelope.cause {
             Some(cause) => cause.clone(),
-            None => format!("{}/{}/{}", self.settings.events, record.shard, record.offset),
+            None => format!("{}/{}/{}", self.settings.topic(record.feed), record.shard, record.offset),
         };
         self.records.push(dead_letter::record(record, &origin, reason, &detail, self.ts));
         if tracking != Tracking::None {

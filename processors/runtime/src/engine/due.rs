@@ -13,7 +13,7 @@ use super::agenda::timer_id;
 use super::assignment::{Assignment, ShardState};
 use super::batch::{self, Fate, HEAD, Prepared};
 use super::headers::HeaderList;
-use super::input::{Arrived, Envelope, Writer};
+use super::input::{Arrived, Envelope, Feed, Writer};
 use super::settings::{Policy, Settings};
 use super::step::Needs;
 use super::versions::Versions;
@@ -197,15 +197,18 @@ fn restored(
 ) -> Option<Prepared> {
     let Parked { input: Input { source, appended_ms, value }, attempts, next_attempt, history } = parked;
     let origin = origin(Before { attempts, next_attempt, history });
-    let (offset, headers) = match source {
+    let (feed, offset, headers) = match source {
         Source::Timer { name, due } => {
             return Some(timer(shard, subject, Timer { name, due, payload: value }, origin, look.logic));
         }
-        Source::Record { offset, headers, .. } => (offset, HeaderList::from_flat(headers)),
+        // of a stream that is followed no more: no type of it is known, and it becomes a dead letter
+        Source::Record { topic, offset, headers } => {
+            (look.settings.feed_of(&topic).unwrap_or_default(), offset, HeaderList::from_flat(headers))
+        }
     };
     let writer = look.versions.writer(&value, look.settings).map_err(|id| wants.schemas.push(id)).ok()?;
     let key = Some(Bytes::copy_from_slice(subject.as_bytes()));
-    let record = Arrived { shard, offset, appended_ms, key, value, headers, writer };
+    let record = Arrived { feed, shard, offset, appended_ms, key, value, headers, writer };
     Some(Prepared { origin, ..batch::prepare(record, look.settings, look.logic) })
 }
 
@@ -214,6 +217,7 @@ fn timer(shard: i32, subject: &Arc<str>, timer: Timer, origin: Origin, logic: &d
     let id = timer_id(subject, &timer.name);
     let key = EventKey::of("~agenda", &format!("{id}@{}", timer.due), None);
     let record = Arrived {
+        feed: Feed::EVENTS,
         shard,
         offset: -1,
         appended_ms: timer.due / 1_000,

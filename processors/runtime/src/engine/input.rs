@@ -10,9 +10,29 @@ use schemas::registry::RegisteredSchema;
 use super::headers::HeaderList;
 use crate::processor::Principal;
 
+/// One of the topics that shards read, as [`super::settings::Settings`] counts them: the stream's own events first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Feed(pub usize);
+
+impl Feed {
+    /// The stream's own events.
+    pub const EVENTS: Self = Self(0);
+}
+
+/// A partition of an input topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Inlet {
+    /// Which topic.
+    pub feed: Feed,
+    /// Partition number.
+    pub shard: i32,
+}
+
 /// One record of an input topic, as polled.
 #[derive(Clone, Debug)]
 pub struct Arrived {
+    /// Which topic.
+    pub feed: Feed,
     /// Partition number.
     pub shard: i32,
     /// Offset in the input topic.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::catalog::{Catalog, HeaderStyle, Ordering, RecordSchema, Retry, Stream, Tracking};
+use schemas::catalog::{Catalog, Follow, FollowStart, HeaderStyle, Ordering, RecordSchema, Retry, Stream, Tracking};
 use schemas::registry::SchemaIds;
 
+use super::input::Feed;
 use super::rules::Rules;
 
 /// Bounds and times. Defaults are those of `default.toml`.
@@ -111,6 +112,23 @@ impl From<&EventSpec> for Policy {
     }
 }
 
+/// A stream whose results arrive here too.
+#[derive(Clone, Debug)]
+pub struct FollowSpec {
+    /// Its name.
+    pub stream: Arc<str>,
+    /// `<stream>.results`, without the deployment's prefix: names the position.
+    pub topic: Arc<str>,
+    /// Where a newly followed stream starts.
+    pub start: FollowStart,
+    /// Wanted result types by name.
+    pub event_types: HashMap<String, EventSpec>,
+    /// Result type by record name, where the header is left out.
+    pub by_record: HashMap<String, Arc<str>>,
+    /// All types are wanted; else the others are passed over.
+    pub all: bool,
+}
+
 /// A stream that this one sends to.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -148,6 +166,8 @@ pub struct Settings {
     pub by_record: HashMap<String, Arc<str>>,
     /// Record name of the present schema ids of events.
     pub event_names: HashMap<i32, Arc<str>>,
+    /// Streams whose results arrive too.
+    pub follows: Vec<FollowSpec>,
     /// Schema id of each result type.
     pub results: HashMap<String, i32>,
     /// Streams that events are sent to.
@@ -203,6 +223,7 @@ impl Settings {
             event_types: HashMap::new(),
             by_record: HashMap::new(),
             event_names: HashMap::new(),
+            follows: Vec::new(),
             results: HashMap::new(),
             targets: Vec::new(),
             sends: HashMap::new(),
@@ -232,6 +253,10 @@ impl Settings {
             };
             settings.event_types.insert(event.ce_type.clone(), spec);
         }
+        for follow in &stream.follows {
+            let Some(other) = catalog.stream(&follow.stream) else { continue };
+            settings.follow(follow, other, &id)?;
+        }
         for result in &stream.results {
             settings.results.insert(result.ce_type.clone(), id(&result.schema.full_name)?);
         }
@@ -252,5 +277,56 @@ impl Settings {
             settings.row_names.insert(row_id, row.schema.full_name.as_str().into());
         }
         Ok(settings)
+    }
+
+    fn follow(&mut self, follow: &Follow, other: &Stream, id: &dyn Fn(&str) -> Result<i32, String>) -> Result<(), String> {
+        let mut spec = FollowSpec {
+            stream: other.name.as_str().into(),
+            topic: format!("{}.results", other.name).into(),
+            start: follow.start,
+            event_types: HashMap::new(),
+            by_record: HashMap::new(),
+            all: follow.types.is_empty(),
+        };
+        for result in other.results.iter().filter(|result| follow.wants(&result.ce_type)) {
+            let name: Arc<str> = result.ce_type.as_str().into();
+            let record = &result.schema.full_name;
+            spec.by_record.insert(record.clone(), name.clone());
+            self.event_names.insert(id(record)?, record.as_str().into());
+            let event = EventSpec {
+                name,
+                reader: result.schema.clone(),
+                // nobody has a receipt of a result, and a held subject may be waiting for it
+                tracking: Tracking::None,
+                ordering: Ordering::Relaxed,
+                retry: Retry::default(),
+            };
+            spec.event_types.insert(result.ce_type.clone(), event);
+        }
+        self.follows.push(spec);
+        Ok(())
+    }
+
+    /// The topics that shards read.
+    pub fn feeds(&self) -> impl Iterator<Item = Feed> + use<> {
+        (0..=self.follows.len()).map(Feed)
+    }
+
+    /// The followed stream that a topic belongs to; none for the stream's own events.
+    #[must_use]
+    pub fn followed(&self, feed: Feed) -> Option<&FollowSpec> {
+        self.follows.get(feed.0.checked_sub(1)?)
+    }
+
+    /// Name of a topic that shards read, without the deployment's prefix.
+    #[must_use]
+    pub fn topic(&self, feed: Feed) -> &Arc<str> {
+        self.followed(feed).map_or(&self.events, |follow| &follow.topic)
+    }
+
+    /// The topic of that name, if shards read it.
+    #[must_use]
+    pub fn feed_of(&self, topic: &str) -> Option<Feed> {
+        self.feeds().find(|feed| **self.topic(*feed) == *topic)
     }
 }

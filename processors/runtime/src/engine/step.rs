@@ -7,7 +7,7 @@ use state::{AgendaItem, AgendaKey, Cell, Frame, Mark, RowKey, RowRange};
 
 use super::assignment::ShardState;
 use super::decide::Tally;
-use super::input::Arrived;
+use super::input::{Arrived, Inlet};
 use super::recover::Halt;
 use super::transaction::Transaction;
 
@@ -90,8 +90,8 @@ pub enum Action {
     Recover(Vec<i32>),
     /// Start reading at these positions; halted shards stay paused.
     Resume {
-        /// Running shards: number and next offset.
-        positions: Vec<(i32, i64)>,
+        /// Input partitions of running shards, and the next offset of each.
+        positions: Vec<(Inlet, i64)>,
         /// Halted shards.
         halted: Vec<i32>,
     },
@@ -107,7 +107,7 @@ pub enum Action {
     /// Produce every record and wait for every report.
     Produce(Arc<Transaction>),
     /// Put these positions into the transaction with the captured group metadata.
-    SendOffsets(Vec<(i32, i64)>),
+    SendOffsets(Vec<(Inlet, i64)>),
     /// Commit.
     Commit,
     /// Abort.

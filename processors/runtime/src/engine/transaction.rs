@@ -4,6 +4,7 @@ use bytes::Bytes;
 use state::Frame;
 
 use super::headers::HeaderList;
+use super::input::Inlet;
 use super::log;
 use super::recover::Tip;
 
@@ -56,12 +57,14 @@ impl OutRecord {
 pub struct Transaction {
     /// Records in the order they are produced; each shard's trailer after its DATA.
     pub records: Vec<OutRecord>,
-    /// Next offset to read, per shard that moved.
-    pub positions: Vec<(i32, i64)>,
+    /// Next offset to read, per input partition that moved.
+    pub positions: Vec<(Inlet, i64)>,
     /// What the commit changes in memory and in the store.
     pub changes: Vec<ShardChange>,
     /// Inputs in it.
     pub inputs: usize,
+    /// It proves an assignment; nothing has been read yet.
+    pub claim: bool,
 }
 
 /// What the transaction does to one shard.

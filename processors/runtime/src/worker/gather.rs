@@ -14,7 +14,7 @@ use super::recover::headers_of;
 use super::trace::Traces;
 use super::writers::Writers;
 use crate::engine::Failure;
-use crate::engine::input::{Arrived, Writer};
+use crate::engine::input::{Arrived, Feed, Inlet, Writer};
 
 /// An empty poll returns after this, so that acks and the stop are seen.
 const IDLE: Duration = Duration::from_millis(100);
@@ -46,11 +46,11 @@ pub(super) struct Gather {
     batch_time: Duration,
     batch_bytes: usize,
     last_begin: Option<Instant>,
-    topic: String,
+    inputs: Vec<String>,
     /// Running partitions, and the next offset wanted of each.
-    running: BTreeMap<i32, i64>,
+    running: BTreeMap<Inlet, i64>,
     /// Records whose writer is being looked up, by partition; such a partition is paused.
-    waiting: BTreeMap<i32, VecDeque<Arrived>>,
+    waiting: BTreeMap<Inlet, VecDeque<Arrived>>,
     paused: bool,
     /// Records that arrived although none were wanted; the next batch starts with them.
     early: Vec<Arrived>,
@@ -60,12 +60,12 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    pub(super) fn new(batch_time: Duration, batch_bytes: usize, topic: &str, traces: Traces) -> Self {
+    pub(super) fn new(batch_time: Duration, batch_bytes: usize, inputs: Vec<String>, traces: Traces) -> Self {
         Self {
             batch_time,
             batch_bytes,
             last_begin: None,
-            topic: topic.to_owned(),
+            inputs,
             running: BTreeMap::new(),
             waiting: BTreeMap::new(),
             paused: false,
@@ -87,7 +87,7 @@ impl Gather {
     }
 
     /// These partitions run from now on, from these offsets.
-    pub(super) fn assigned(&mut self, positions: impl Iterator<Item = (i32, i64)>) {
+    pub(super) fn assigned(&mut self, positions: impl Iterator<Item = (Inlet, i64)>) {
         self.dropped();
         self.running = positions.collect();
     }
@@ -103,23 +103,24 @@ impl Gather {
     }
 
     /// Running partitions, and the next offset wanted of each.
-    pub(super) fn running(&self) -> &BTreeMap<i32, i64> {
+    pub(super) fn running(&self) -> &BTreeMap<Inlet, i64> {
         &self.running
     }
 
-    /// Shards that wait for the registry.
+    /// Partitions that wait for the registry.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Nothing more is read of these partitions.
-    pub(super) fn halt(&mut self, consumer: &BaseConsumer<GroupContext>, partitions: &[i32]) -> Result<(), Failure> {
-        for partition in partitions {
-            self.running.remove(partition);
-            self.waiting.remove(partition);
+    /// Nothing more is read of these shards.
+    pub(super) fn halt(&mut self, consumer: &BaseConsumer<GroupContext>, shards: &[i32]) -> Result<(), Failure> {
+        let gone: Vec<_> = self.running.keys().copied().filter(|inlet| shards.contains(&inlet.shard)).collect();
+        for inlet in &gone {
+            self.running.remove(inlet);
+            self.waiting.remove(inlet);
         }
-        self.early.retain(|input| !partitions.contains(&input.shard));
-        consumer.pause(&self.list(partitions.iter().copied())).map_err(on_pause)
+        self.early.retain(|input| !shards.contains(&input.shard));
+        consumer.pause(&self.list(gone.into_iter())).map_err(on_pause)
     }
 
     /// Polls for a batch, or until the group decided something.
@@ -153,7 +154,7 @@ impl Gather {
                     if inputs.is_empty() && take {
                         until = self.batch_end();
                     }
-                    let input = arrived(&message);
+                    let input = self.arrived(&message);
                     bytes += size(&input);
                     self.admit(consumer, writers, input, take.then_some(&mut inputs))?;
                 }
@@ -181,7 +182,7 @@ impl Gather {
                 return Ok(Some(decided));
             }
             match polled {
-                Some(Ok(message)) => self.admit(consumer, writers, arrived(&message), None)?,
+                Some(Ok(message)) => self.admit(consumer, writers, self.arrived(&message), None)?,
                 Some(Err(error)) => self.on_error(consumer, &error)?,
                 None => {}
             }
@@ -207,12 +208,28 @@ impl Gather {
         Ok(())
     }
 
-    fn list(&self, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
+    fn list(&self, inlets: impl Iterator<Item = Inlet>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
-        for partition in partitions {
-            list.add_partition(&self.topic, partition);
+        for Inlet { feed, shard } in inlets {
+            list.add_partition(&self.inputs[feed.0], shard);
         }
         list
+    }
+
+    fn arrived(&self, message: &BorrowedMessage<'_>) -> Arrived {
+        let topic = message.topic();
+        Arrived {
+            // what is not subscribed does not come
+            feed: Feed(self.inputs.iter().position(|input| input == topic).unwrap_or_default()),
+            shard: message.partition(),
+            offset: message.offset(),
+            appended_ms: message.timestamp().to_millis().unwrap_or_default(),
+            key: message.key().map(bytes::Bytes::copy_from_slice),
+            value: bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+            headers: headers_of(message),
+            // looked up before the engine sees the record
+            writer: Writer::Unframed,
+        }
     }
 
     /// Takes a record over when its writer is known; else its partition waits, and no other.
@@ -223,10 +240,11 @@ impl Gather {
         mut input: Arrived,
         taken: Option<&mut Vec<Arrived>>,
     ) -> Result<(), Failure> {
-        let Some(next) = self.running.get_mut(&input.shard) else { return Ok(()) };
+        let inlet = Inlet { feed: input.feed, shard: input.shard };
+        let Some(next) = self.running.get_mut(&inlet) else { return Ok(()) };
         *next = input.offset + 1;
         self.traces.arrived(&mut input);
-        if let Some(queue) = self.waiting.get_mut(&input.shard) {
+        if let Some(queue) = self.waiting.get_mut(&inlet) {
             queue.push_back(input);
             return Ok(());
         }
@@ -235,9 +253,8 @@ impl Gather {
             taken.unwrap_or(&mut self.early).push(input);
             return Ok(());
         }
-        let shard = input.shard;
-        self.waiting.entry(shard).or_default().push_back(input);
-        consumer.pause(&self.list([shard].into_iter())).map_err(on_pause)
+        self.waiting.entry(inlet).or_default().push_back(input);
+        consumer.pause(&self.list([inlet].into_iter())).map_err(on_pause)
     }
 
     /// Takes what waited for an answer of the registry that is there now.
@@ -251,12 +268,12 @@ impl Gather {
             return Ok(());
         }
         let mut free = Vec::new();
-        for (shard, queue) in &mut self.waiting {
+        for (inlet, queue) in &mut self.waiting {
             while let Some(writer) = queue.front().and_then(|input| writers.of(&input.value)) {
                 inputs.extend(queue.pop_front().map(|input| Arrived { writer, ..input }));
             }
             if queue.is_empty() {
-                free.push(*shard);
+                free.push(*inlet);
             }
         }
         writers.forget_unknown();
@@ -293,19 +310,6 @@ fn size(input: &Arrived) -> usize {
     input.value.len() + input.headers.size()
 }
 
-fn arrived(message: &BorrowedMessage<'_>) -> Arrived {
-    Arrived {
-        shard: message.partition(),
-        offset: message.offset(),
-        appended_ms: message.timestamp().to_millis().unwrap_or_default(),
-        key: message.key().map(bytes::Bytes::copy_from_slice),
-        value: bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default()),
-        headers: headers_of(message),
-        // looked up before the engine sees the record
-        writer: Writer::Unframed,
-    }
-}
-
 /// Serves the revoke that follows an unsubscribe.
 pub(super) fn leave(consumer: &BaseConsumer<GroupContext>) {
     let until = Instant::now() + LEAVE;
@@ -321,9 +325,7 @@ pub(super) fn leave(consumer: &BaseConsumer<GroupContext>) {
 fn decided(consumer: &BaseConsumer<GroupContext>) -> Result<Option<Polled>, Failure> {
     Ok(match consumer.context().take() {
         None => None,
-        Some(Rebalance::Assigned { partitions, generation, metadata }) => {
-            Some(Polled::Assigned { shards: partitions, generation, metadata })
-        }
+        Some(Rebalance::Assigned { shards, generation, metadata }) => Some(Polled::Assigned { shards, generation, metadata }),
         Some(Rebalance::Revoked) => Some(Polled::Revoked),
         Some(Rebalance::Unproven) => {
             return Err(Failure::Restart("an assignment came without generation and member id".into()));

@@ -4,7 +4,7 @@
 //! metadata object are captured inside the callback (F1, F2); the shards are read back right after `poll` returned,
 //! before anything is assigned, so nothing is delivered meanwhile.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chassis::ffi;
@@ -20,7 +20,7 @@ use crate::metrics::Place;
 /// What the group decided.
 pub(crate) enum Rebalance {
     /// These partitions are ours; proven metadata comes along.
-    Assigned { partitions: Vec<i32>, generation: i32, metadata: Arc<ConsumerGroupMetadata> },
+    Assigned { shards: Vec<i32>, generation: i32, metadata: Arc<ConsumerGroupMetadata> },
     /// An assignment without generation or member id: it must never be used (F1).
     Unproven,
     /// Everything was taken back.
@@ -31,11 +31,12 @@ pub(crate) enum Rebalance {
 pub(crate) struct GroupContext {
     happened: Mutex<VecDeque<Rebalance>>,
     lag: Lag,
+    inputs: Vec<String>,
 }
 
 impl GroupContext {
-    pub(crate) fn new(place: Place) -> Self {
-        Self { happened: Mutex::default(), lag: Lag::new(place) }
+    pub(crate) fn new(place: Place, inputs: Vec<String>) -> Self {
+        Self { happened: Mutex::default(), lag: Lag::new(place), inputs }
     }
 
     /// The oldest decision nobody looked at yet.
@@ -71,16 +72,45 @@ impl ConsumerContext for GroupContext {
         let metadata = consumer.group_metadata();
         let proven = ffi::group_identity(consumer).filter(|(generation, member)| *generation >= 0 && !member.is_empty());
         self.put(match (metadata, proven) {
-            (Some(metadata), Some((generation, _))) => Rebalance::Assigned {
-                partitions: partitions
-                    .elements()
-                    .iter()
-                    .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
-                    .collect(),
-                generation,
-                metadata: Arc::new(metadata),
-            },
+            (Some(metadata), Some((generation, _))) => {
+                Rebalance::Assigned { shards: whole(&self.inputs, partitions), generation, metadata: Arc::new(metadata) }
+            }
             _ => Rebalance::Unproven,
         });
+    }
+}
+
+/// Shards of which every input topic is in the assignment. Others must not run: they would miss inputs. That happens
+/// while workers of two versions follow different streams, and ends with it.
+fn whole(inputs: &[String], partitions: &TopicPartitionList) -> Vec<i32> {
+    let mut found = BTreeMap::<i32, usize>::new();
+    for element in partitions.elements() {
+        *found.entry(element.partition()).or_default() += usize::from(inputs.iter().any(|input| input == element.topic()));
+    }
+    let (whole, part): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, topics)| *topics == inputs.len());
+    if !part.is_empty() {
+        let shards: Vec<_> = part.iter().map(|(shard, _)| *shard).collect();
+        tracing::error!(
+            ?shards,
+            ?inputs,
+            "shards came without all their input topics and do not run: do all workers run one version?"
+        );
+    }
+    whole.into_iter().map(|(shard, _)| shard).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_without_all_its_topics_is_not_whole() {
+        let inputs = ["a.events".to_owned(), "b.results".to_owned()];
+        let mut partitions = TopicPartitionList::new();
+        for (topic, partition) in [("a.events", 0), ("b.results", 0), ("a.events", 1), ("b.results", 2)] {
+            partitions.add_partition(topic, partition);
+        }
+        assert_eq!(whole(&inputs, &partitions), [0]);
+        assert_eq!(whole(&inputs[..1], &partitions), [0, 1], "others' topics do not count");
     }
 }

@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::TopicNames;
 use crate::engine::Failure;
+use crate::engine::input::Inlet;
 use crate::engine::transaction::{Topic, Transaction};
 
 /// Retriable transactional calls are repeated this long before the transaction is aborted.
@@ -181,14 +182,14 @@ impl Producer {
 
     pub(crate) fn send_offsets(
         &self,
-        topic: &str,
-        positions: &[(i32, i64)],
+        inputs: &[String],
+        positions: &[(Inlet, i64)],
         metadata: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
         let mut offsets = TopicPartitionList::with_capacity(positions.len());
-        for (partition, offset) in positions {
+        for (Inlet { feed, shard }, offset) in positions {
             offsets
-                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .add_partition_offset(&inputs[feed.0], *shard, Offset::Offset(*offset))
                 .map_err(|error| Failure::Abort(format!("offset {offset}: {error}")))?;
         }
         self.retried("send_offsets", || self.client.send_offsets_to_transaction(&offsets, metadata, Timeout::Never))

@@ -10,11 +10,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::catalog::FollowStart;
 use state::{Mark, Shard, StateStore, store};
 
 use crate::engine::Failure;
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::headers::HeaderList;
+use crate::engine::input::Inlet;
 use crate::engine::recover::{Halt, LogRecord, LogStart};
 use crate::engine::settings::Settings;
 use crate::metrics;
@@ -64,6 +66,8 @@ pub(crate) struct Order<'a> {
     pub(crate) committed: &'a Committed<'a>,
     /// Frames that retention removed before they were applied are passed over.
     pub(crate) gap_accepted: bool,
+    /// Topics that shards read.
+    pub(crate) inputs: &'a [String],
 }
 
 impl Recovery {
@@ -102,7 +106,10 @@ impl Recovery {
             let number = plan.shard.number;
             let records = records.remove(&number).unwrap_or_default();
             match tokio.block_on(restore(plan, &records, settings, &***store)).map_err(unavailable)? {
-                Ok(shard) => running.push(shard),
+                Ok(mut shard) => {
+                    self.begin_followed(&mut shard, order)?;
+                    running.push(shard);
+                }
                 Err(halt) => halted.push((number, halt)),
             }
         }
@@ -114,14 +121,26 @@ impl Recovery {
         Ok((running, halted))
     }
 
+    /// Where a followed stream starts that the shard has never read.
+    fn begin_followed(&self, shard: &mut ShardState, order: &Order<'_>) -> Result<(), Failure> {
+        for feed in shard.unread(order.settings) {
+            let Some(follow) = order.settings.followed(feed) else { continue };
+            let (first, end) = self.ends_of(&self.reader, &order.inputs[feed.0], shard.shard.number)?;
+            let offset = if follow.start == FollowStart::Latest { end } else { first };
+            tracing::info!(shard = %shard.shard, topic = %follow.topic, offset, "a followed stream begins");
+            shard.begin(&follow.topic, offset);
+        }
+        Ok(())
+    }
+
     /// Which of these shards cannot be read on at `positions`, and why. Blocks for up to `EXAMINE` and an answer's time.
-    pub(crate) fn examine(&self, topic: &str, positions: &BTreeMap<i32, i64>) -> Vec<(i32, Halt)> {
+    pub(crate) fn examine(&self, inputs: &[String], positions: &BTreeMap<Inlet, i64>) -> Vec<(Inlet, Halt)> {
         let begun = Instant::now();
         let mut halted = Vec::new();
-        for (partition, position) in positions {
-            let (topic, position) = (topic.to_owned(), *position);
+        for (inlet, position) in positions {
+            let (topic, position) = (inputs[inlet.feed.0].clone(), *position);
             let halt = loop {
-                break match self.barrier.fetch_watermarks(&topic, *partition, WATERMARKS) {
+                break match self.barrier.fetch_watermarks(&topic, inlet.shard, WATERMARKS) {
                     Ok((start, _)) if start > position => Some(Halt::EventsGone { topic, position, start }),
                     Ok((_, end)) if end < position => Some(Halt::EventsTruncated { topic, position, end }),
                     Ok(_) => None,
@@ -133,7 +152,7 @@ impl Recovery {
                     Err(error) => missing(&error).then_some(Halt::EventsMissing { topic }),
                 };
             };
-            halted.extend(halt.map(|halt| (*partition, halt)));
+            halted.extend(halt.map(|halt| (*inlet, halt)));
         }
         halted
     }
@@ -161,12 +180,16 @@ impl Recovery {
 
     /// First offset and end of a log, as `consumer` sees them. A partition without leader is asked again.
     fn ends(&self, consumer: &BaseConsumer<ReaderContext>, partition: i32) -> Result<(i64, i64), Failure> {
+        self.ends_of(consumer, &self.log_topic, partition)
+    }
+
+    fn ends_of(&self, consumer: &BaseConsumer<ReaderContext>, topic: &str, partition: i32) -> Result<(i64, i64), Failure> {
         let begun = Instant::now();
         loop {
-            match consumer.fetch_watermarks(&self.log_topic, partition, WATERMARKS) {
+            match consumer.fetch_watermarks(topic, partition, WATERMARKS) {
                 Ok(ends) => return Ok(ends),
                 Err(error) if begun.elapsed() > self.deadline => {
-                    return Err(Failure::Restart(format!("the ends of {}/{partition}: {error}", self.log_topic)));
+                    return Err(Failure::Restart(format!("the ends of {topic}/{partition}: {error}")));
                 }
                 Err(error) => {
                     tracing::debug!(%error, partition, "the ends of the log are not known yet");

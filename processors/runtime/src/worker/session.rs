@@ -18,6 +18,7 @@ use super::producer::Producer;
 use super::recover::Recovery;
 use super::trace::Traces;
 use super::writers::Writers;
+use crate::engine::input::Inlet;
 use crate::engine::log::WriterId;
 use crate::engine::{Action, Core, Event, Failure, Step};
 use crate::time::now_us;
@@ -62,7 +63,7 @@ pub(crate) struct Session<'w> {
     lost_at: Option<Instant>,
     gauges_at: Instant,
     /// Positions of the open transaction.
-    moving: Vec<(i32, i64)>,
+    moving: Vec<(Inlet, i64)>,
 }
 
 impl<'w> Session<'w> {
@@ -75,15 +76,16 @@ impl<'w> Session<'w> {
         let consumer: BaseConsumer<GroupContext> = options
             .kafka
             .group_consumer(&group, &options.slot)
-            .create_with_context(GroupContext::new(worker.place.clone()))
+            .create_with_context(GroupContext::new(worker.place.clone(), topics.inputs.clone()))
             .map_err(|error| Failure::Restart(format!("the consumer cannot be created: {error}")))?;
-        consumer.subscribe(&[&topics.events]).map_err(|error| Failure::Restart(format!("subscribe: {error}")))?;
+        let inputs: Vec<&str> = topics.inputs.iter().map(String::as_str).collect();
+        consumer.subscribe(&inputs).map_err(|error| Failure::Restart(format!("subscribe: {error}")))?;
         let Applier { jobs, acks, done: applier_done } = applier::start(worker);
         let core = Core::new(settings.clone(), parts.logic.clone(), &options.slot, &host_name(), fresh_writer());
         let traces = Traces::new(settings.stream.clone());
         let (registry, tokio) = (parts.registry.clone(), worker.tokio.clone());
         Ok(Self {
-            gather: Gather::new(options.batch_time, settings.limits.batch_bytes, &topics.events, traces),
+            gather: Gather::new(options.batch_time, settings.limits.batch_bytes, topics.inputs.clone(), traces),
             writers: Writers::new(settings, registry, &parts.ids, worker.lifecycle.clone(), tokio),
             worker,
             consumer,
@@ -191,8 +193,8 @@ impl<'w> Session<'w> {
             }
             Action::SendOffsets(positions) => {
                 let metadata = self.metadata.clone().ok_or_else(|| Failure::Ownership("no captured group metadata".into()))?;
-                let topic = &self.worker.topics.events;
-                let sent = self.worker.blocking(|| self.producer.send_offsets(topic, &positions, &metadata));
+                let inputs = &self.worker.topics.inputs;
+                let sent = self.worker.blocking(|| self.producer.send_offsets(inputs, &positions, &metadata));
                 self.moving = positions;
                 sent.map(|()| Event::Done)
             }

@@ -10,13 +10,13 @@ use schemas::names::HEADER_TRACEPARENT;
 use tracing::Span;
 
 use crate::engine::headers::HeaderList;
-use crate::engine::input::Arrived;
+use crate::engine::input::{Arrived, Inlet};
 
 /// Inputs that are traced at once; a batch that holds more sampled ones traces the first.
 const TRACED_MAX: usize = 8;
 
 struct Traced {
-    shard: i32,
+    inlet: Inlet,
     offset: i64,
     traceparent: String,
     span: Span,
@@ -47,7 +47,8 @@ impl Traces {
         telemetry::follow(&span, parent);
         if let Some(traceparent) = span.in_scope(telemetry::current_traceparent) {
             input.headers = with_traceparent(&input.headers, &traceparent);
-            self.open.push(Traced { shard: input.shard, offset: input.offset, traceparent, span });
+            let inlet = Inlet { feed: input.feed, shard: input.shard };
+            self.open.push(Traced { inlet, offset: input.offset, traceparent, span });
         }
     }
 
@@ -69,9 +70,9 @@ impl Traces {
     }
 
     /// Ends the transaction's span, and those of inputs below these positions.
-    pub(super) fn committed(&mut self, positions: &[(i32, i64)]) {
+    pub(super) fn committed(&mut self, positions: &[(Inlet, i64)]) {
         self.batch = None;
-        let consumed = |traced: &Traced| positions.iter().any(|(shard, next)| traced.shard == *shard && traced.offset < *next);
+        let consumed = |traced: &Traced| positions.iter().any(|(inlet, next)| traced.inlet == *inlet && traced.offset < *next);
         self.open.retain(|traced| !consumed(traced));
     }
 

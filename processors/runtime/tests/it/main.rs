@@ -11,6 +11,8 @@ mod deployment;
 #[cfg(test)]
 mod halted;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod offsets;
 #[cfg(test)]
 mod once;

@@ -142,7 +142,7 @@ impl ShardWork<'_> {
                 Source::Timer { name, due }
             }
             _ => Source::Record {
-                topic: self.settings.events.to_string(),
+                topic: self.settings.topic(told.record.feed).to_string(),
                 offset: told.record.offset,
                 headers: told.record.headers.flat(),
             },

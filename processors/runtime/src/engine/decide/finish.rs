@@ -8,6 +8,7 @@ use super::subject::{Slot, Work};
 use crate::engine::batch::HEAD;
 use crate::engine::cache::Image;
 use crate::engine::headers::HeaderList;
+use crate::engine::input::Inlet;
 use crate::engine::log::{self, Trailer, WriterId};
 use crate::engine::recover::digest;
 use crate::engine::settings::Settings;
@@ -16,7 +17,7 @@ use crate::engine::transaction::{OutRecord, ShardChange, Topic, Transaction};
 impl ShardWork<'_> {
     /// DATA and TRAILER of the shard, and the frame for the store.
     pub(super) fn finish(self, writer: &WriterId, transaction: &mut Transaction) {
-        let Self { shard, settings, ts, horizon, position, works, records, accepted, .. } = self;
+        let Self { shard, settings, ts, horizon, positions, works, records, accepted, .. } = self;
         let n = shard.tip.n + 1;
         let mut frame = Frame {
             shard: shard.shard.clone(),
@@ -46,7 +47,8 @@ impl ShardWork<'_> {
             count: data.len() as i32,
             digest: digest(data.iter().map(|record| &record.value[..])),
             positions: {
-                tip.positions.insert(settings.events.to_string(), position);
+                let moved = positions.iter().map(|(feed, offset)| (settings.topic(*feed).to_string(), *offset));
+                tip.positions.extend(moved);
                 tip.positions.clone()
             },
             accepted: accepted.into_iter().map(|(minute, keys)| (minute, keys.into())).collect(),
@@ -57,7 +59,8 @@ impl ShardWork<'_> {
         frame.dedupe = dedupe.collect();
         let bytes = data.iter().map(|record| record.value.len()).sum();
         transaction.records.push(OutRecord::marker(number, log::KIND_TRAILER, trailer.encode(settings.engine.trailer)));
-        transaction.positions.push((number, position));
+        let moved = positions.into_iter().map(|(feed, offset)| (Inlet { feed, shard: number }, offset));
+        transaction.positions.extend(moved);
         (tip.n, tip.ts, tip.horizon, tip.agenda_floor) = (n, ts, horizon, trailer.agenda_floor);
         transaction.changes.push(ShardChange { shard: number, frame, bytes, tip });
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use schemas::catalog::{Catalog, HeaderStyle, Ordering, RecordSchema, Retry, Tracking};
+use schemas::catalog::{Catalog, FollowStart, HeaderStyle, Ordering, RecordSchema, Retry, Tracking};
 use schemas::datum::{DecodeError, Union};
 use schemas::key::EventKey;
 use schemas::names;
@@ -17,10 +17,10 @@ use state::{AgendaKey, Frame, Memory, RowKey, RowWrite, Shard, StateStore};
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::decide::Tally;
 use crate::engine::headers::HeaderList;
-use crate::engine::input::{Arrived, Writer};
+use crate::engine::input::{Arrived, Feed, Inlet, Writer};
 use crate::engine::recover::{LogRecord, rebuild};
 use crate::engine::rules::Rules;
-use crate::engine::settings::{EngineIds, EventSpec, Limits, RowReader, SendSpec, Settings, Target};
+use crate::engine::settings::{EngineIds, EventSpec, FollowSpec, Limits, RowReader, SendSpec, Settings, Target};
 use crate::engine::transaction::{OutRecord, Topic, Transaction};
 use crate::engine::{Action, Committed, Core, Event, Failure};
 use crate::fetch::{fetch, scan};
@@ -159,7 +159,9 @@ pub(super) struct World {
     core: Core,
     next: Option<Action>,
     events: BTreeMap<i32, Vec<Arrived>>,
-    read: BTreeMap<i32, i64>,
+    /// Results of a followed stream.
+    followed: BTreeMap<i32, Vec<Arrived>>,
+    read: BTreeMap<Inlet, i64>,
     logs: BTreeMap<i32, Vec<LogRecord>>,
     out: Vec<OutRecord>,
     staged: Vec<OutRecord>,
@@ -186,6 +188,7 @@ impl World {
             store_is_deaf: false,
             next: None,
             events: BTreeMap::new(),
+            followed: BTreeMap::new(),
             read: BTreeMap::new(),
             logs: BTreeMap::new(),
             out: Vec::new(),
@@ -267,7 +270,7 @@ impl World {
     fn arrive(&mut self, shard: i32, key: Option<Bytes>, value: Bytes, headers: HeaderList, writer: Writer) {
         let queue = self.events.entry(shard).or_default();
         let offset = queue.len() as i64;
-        queue.push(Arrived { shard, offset, appended_ms: self.clock / 1_000, key, value, headers, writer });
+        queue.push(Arrived { feed: Feed::EVENTS, shard, offset, appended_ms: self.clock / 1_000, key, value, headers, writer });
     }
 
     pub(super) fn fail_next(&mut self, fault: Fault) {
@@ -402,8 +405,9 @@ impl World {
 
     fn poll(&mut self, inputs_max: usize) -> Vec<Arrived> {
         let mut inputs = Vec::new();
-        for (shard, queue) in &self.events {
-            let from = self.read.entry(*shard).or_default();
+        let queues = [(Feed::EVENTS, &self.events), (Feed(1), &self.followed)];
+        for (feed, (shard, queue)) in queues.iter().flat_map(|(feed, queues)| queues.iter().map(move |queue| (*feed, queue))) {
+            let Some(from) = self.read.get_mut(&Inlet { feed, shard: *shard }) else { continue };
             for input in queue.iter().skip(*from as usize).take(inputs_max - inputs.len()) {
                 inputs.push(input.clone());
                 *from += 1;
@@ -450,7 +454,67 @@ impl World {
         let mark = wait(self.store.mark(&shard));
         let plan = Plan { shard, mark, log_start: 0.into() };
         let log = self.logs.get(&number).map_or(&[][..], |log| &log[plan.from() as usize..]).to_vec();
-        wait(restore(plan, &log, &self.settings, &self.store)).unwrap()
+        let mut shard = wait(restore(plan, &log, &self.settings, &self.store)).unwrap();
+        for feed in shard.unread(&self.settings) {
+            let follow = self.settings.followed(feed).unwrap();
+            let end = self.followed.get(&number).map_or(0, Vec::len) as i64;
+            shard.begin(&follow.topic, if follow.start == FollowStart::Latest { end } else { 0 });
+        }
+        shard
+    }
+
+    /// A new owner runs a version that follows a stream, all of it or its `other.added`.
+    pub(super) fn follow(&mut self, start: FollowStart, all: bool) {
+        let mut settings = (*self.settings).clone();
+        let wanted = EventSpec {
+            name: "other.added".into(),
+            ordering: Ordering::Relaxed,
+            tracking: Tracking::None,
+            ..settings.event_types["sum.add"].clone()
+        };
+        settings.follows = vec![FollowSpec {
+            stream: "other".into(),
+            topic: "other.results".into(),
+            start,
+            by_record: [(wanted.reader.full_name.clone(), wanted.name.clone())].into(),
+            event_types: [("other.added".to_owned(), wanted)].into(),
+            all,
+        }];
+        self.settings = Arc::new(settings);
+        self.take_over();
+    }
+
+    /// The followed stream tells a result of this type.
+    pub(super) fn other_tells(&mut self, ce_type: &str, text: &str, hops: &str) {
+        let (subject, body) = text.split_once(' ').unwrap();
+        let mut headers = HeaderList::builder(64);
+        headers.push(names::HEADER_CE_ID, b"always the same");
+        headers.push(names::HEADER_CE_TYPE, ce_type.as_bytes());
+        headers.push(names::HEADER_CE_HOPS, hops.as_bytes());
+        let mut value = Vec::new();
+        schemas::frame::begin(1, &mut value);
+        value.extend_from_slice(body.as_bytes());
+        let (shard, writer) = (Self::home(subject), self.writer());
+        let queue = self.followed.entry(shard).or_default();
+        let (offset, key) = (queue.len() as i64, Some(Bytes::copy_from_slice(subject.as_bytes())));
+        // a processor's clock may be ahead of the broker's
+        let appended_ms = self.clock / 1_000 + 3_600_000;
+        queue.push(Arrived {
+            feed: Feed(1),
+            shard,
+            offset,
+            appended_ms,
+            key,
+            value: value.into(),
+            headers: headers.finish(),
+            writer,
+        });
+    }
+
+    /// Next offset of the followed stream, as the last frame of the subject's shard says.
+    pub(super) fn followed_to(&self, subject: &str) -> Option<i64> {
+        let shards = &self.core.assignment().unwrap().shards;
+        shards[&Self::home(subject)].tip.positions.get("other.results").copied()
     }
 
     /// The store must hold what the log adds up to, no more and no less (G6), when nothing is on its way.
@@ -619,6 +683,7 @@ fn settings() -> Settings {
         event_types: [("sum.add".to_owned(), event), ("sum.pass".to_owned(), pass)].into(),
         event_names: [(1, record.as_str().into())].into(),
         by_record: [(record, "sum.add".into())].into(),
+        follows: Vec::new(),
         results: [("test.sum".to_owned(), 3), ("sum.rejected".to_owned(), 4)].into(),
         targets: vec![Target { stream: "sums".into(), partitions: SHARDS, headers: HeaderStyle::CloudEvents }],
         sends: [("sum.add".to_owned(), SendSpec { target: 0, schema: 1 })].into(),

@@ -8,6 +8,7 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Session;
+use crate::engine::input::{Feed, Inlet};
 use crate::engine::recover::Halt;
 use crate::engine::{Event, Failure};
 use crate::metrics;
@@ -20,7 +21,8 @@ const COMMITTED: Duration = Duration::from_secs(5);
 impl Session<'_> {
     /// The client cannot read on: finds out which shards that concerns. They are halted, the others run on.
     pub(super) fn halt(&mut self, why: &str) -> Result<Event, Failure> {
-        let halted = self.recovery.examine(&self.worker.topics.events, self.gather.running());
+        let halted = self.recovery.examine(&self.worker.topics.inputs, self.gather.running());
+        let halted: Vec<_> = halted.into_iter().map(|(inlet, halt)| (inlet.shard, halt)).collect();
         if halted.is_empty() {
             return Err(Failure::Restart(format!("consume: {why}")));
         }
@@ -31,12 +33,12 @@ impl Session<'_> {
         self.gather.halt(&self.consumer, &numbers)?;
         let mut all = self.core.assignment().map(|assignment| assignment.halted.clone()).unwrap_or_default();
         all.extend(halted.iter().cloned());
-        self.tell_owned(self.gather.running().len(), &all);
+        self.tell_owned(self.running(), &all);
         Ok(Event::Halted(halted))
     }
 
     pub(super) fn recover(&self, shards: &[i32]) -> Result<Event, Failure> {
-        let Worker { settings, parts, tokio, options, .. } = self.worker;
+        let Worker { settings, parts, tokio, options, topics, .. } = self.worker;
         let (shards, halted) = self.recovery.run(&Order {
             shards,
             settings,
@@ -44,6 +46,7 @@ impl Session<'_> {
             tokio,
             committed: &|shards| self.committed(shards),
             gap_accepted: options.accept_log_gap,
+            inputs: &topics.inputs,
         })?;
         Ok(Event::Recovered { shards, halted })
     }
@@ -70,36 +73,42 @@ impl Session<'_> {
     }
 
     /// Assigns with explicit offsets, never from the group's (F13).
-    pub(super) fn resume(&mut self, positions: &[(i32, i64)]) -> Result<Event, Failure> {
+    pub(super) fn resume(&mut self, positions: &[(Inlet, i64)]) -> Result<Event, Failure> {
         let failed = |error: rdkafka::error::KafkaError| Failure::Restart(format!("assign: {error}"));
-        let topic = &self.worker.topics.events;
+        let inputs = &self.worker.topics.inputs;
         let positions = self.reachable(positions);
         let mut all = TopicPartitionList::with_capacity(positions.len());
-        for (partition, offset) in &positions {
-            all.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed)?;
+        for (Inlet { feed, shard }, offset) in &positions {
+            all.add_partition_offset(&inputs[feed.0], *shard, Offset::Offset(*offset)).map_err(failed)?;
         }
         self.consumer.assign(&all).map_err(failed)?;
         // the client remembers a pause over assignments
         self.consumer.resume(&all).map_err(failed)?;
         let halted = self.core.assignment().map(|assignment| assignment.halted.clone()).unwrap_or_default();
-        self.tell_owned(positions.len(), &halted);
         self.gather.assigned(positions.into_iter());
+        self.tell_owned(self.running(), &halted);
         Ok(Event::Done)
     }
 
     /// Positions to start at: where deleted events are accepted as lost, the first that is left.
-    fn reachable(&self, positions: &[(i32, i64)]) -> Vec<(i32, i64)> {
+    fn reachable(&self, positions: &[(Inlet, i64)]) -> Vec<(Inlet, i64)> {
         let mut positions = positions.to_vec();
         if !self.worker.options.accept_input_gap {
             return positions;
         }
         let wanted = positions.iter().copied().collect();
-        for (shard, halt) in self.recovery.examine(&self.worker.topics.events, &wanted) {
+        for (inlet, halt) in self.recovery.examine(&self.worker.topics.inputs, &wanted) {
             let Halt::EventsGone { start, position, .. } = halt else { continue };
+            let shard = inlet.shard;
             tracing::error!(stream = %self.worker.settings.stream, shard, position, start, "deleted events are passed over, as told");
-            positions.iter_mut().filter(|(number, _)| *number == shard).for_each(|(_, at)| *at = start);
+            positions.iter_mut().filter(|(other, _)| *other == inlet).for_each(|(_, at)| *at = start);
         }
         positions
+    }
+
+    /// Shards that run.
+    fn running(&self) -> usize {
+        self.gather.running().keys().filter(|inlet| inlet.feed == Feed::EVENTS).count()
     }
 
     /// Tells how many shards run and are halted, with the first diagnosis: an operator sees it in `/health/ready`.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use runtime::engine::assignment::Assignment;
-use runtime::engine::input::Arrived;
+use runtime::engine::input::{Arrived, Inlet};
 use runtime::engine::recover::LogRecord;
 use runtime::engine::transaction::{Topic, Transaction};
 use runtime::engine::{Action, Committed, Core, Event, Failure, Needs, Scan, Step};
@@ -144,7 +144,7 @@ impl Session {
             Action::Poll { take, inputs_max } => self.poll(take, inputs_max).await,
             Action::Recover(shards) => self.recover(shards).await,
             Action::Resume { positions, .. } => {
-                self.read = positions.into_iter().collect();
+                self.read = by_shard(&positions).into_iter().collect();
                 if self.place.lacks(Mutant::GroupOffsets) {
                     self.read.extend(self.group_offsets.iter().map(|(shard, at)| (*shard, *at)));
                 }
@@ -164,7 +164,7 @@ impl Session {
             Action::Produce(transaction) => self.produce(&transaction).await,
             Action::SendOffsets(positions) => {
                 if !self.place.lacks(Mutant::PositionsBeforeDrain) {
-                    self.send_offsets(&positions).await?;
+                    self.send_offsets(&by_shard(&positions)).await?;
                 }
                 Ok(Event::Done)
             }
@@ -306,7 +306,7 @@ impl Session {
 
     async fn produce(&mut self, transaction: &Transaction) -> Result<Event, Failure> {
         if self.place.lacks(Mutant::PositionsBeforeDrain) {
-            self.send_offsets(&transaction.positions).await?;
+            self.send_offsets(&by_shard(&transaction.positions)).await?;
         }
         let mut trailers = Vec::new();
         for record in &transaction.records {
@@ -422,4 +422,9 @@ impl Shared {
         let first = events.partition_point(|sent| sent.record.offset < from);
         events[first..].iter().take_while(move |sent| sent.at_us <= now).map(|sent| sent.record.clone())
     }
+}
+
+/// Nothing is followed here: an input partition is its shard.
+fn by_shard(positions: &[(Inlet, i64)]) -> Vec<(i32, i64)> {
+    positions.iter().map(|(inlet, offset)| (inlet.shard, *offset)).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use runtime::engine::dedupe::MINUTE_MS;
 use runtime::engine::headers::HeaderList;
-use runtime::engine::input::{Arrived, Writer};
+use runtime::engine::input::{Arrived, Feed, Writer};
 use runtime::engine::settings::{EngineIds, EventSpec, Limits, Settings};
 use runtime::processor::Timer;
 use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
@@ -230,7 +230,7 @@ fn record(op: Op, subject: &str, id: &str, shard: i32, offset: i64, appended_ms:
         _ => Some(subject.into()),
     };
     let key = key.map(|key: Arc<str>| Bytes::copy_from_slice(key.as_bytes()));
-    Arrived { shard, offset, appended_ms, key, value: value.into(), headers: headers.finish(), writer }
+    Arrived { feed: Feed::EVENTS, shard, offset, appended_ms, key, value: value.into(), headers: headers.finish(), writer }
 }
 
 /// Subjects whose home is `shard`.
@@ -433,6 +433,7 @@ pub(super) fn settings() -> &'static Settings {
             event_types: event_types.into(),
             event_names: [(1, record.as_str().into())].into(),
             by_record: [(record, "chain.do".into())].into(),
+            follows: Vec::new(),
             results: [("test.chain".to_owned(), 3), ("chain.rejected".to_owned(), 4)].into(),
             rows: [("test.chain".to_owned(), 2)].into(),
             targets: Vec::new(),
