@@ -230,8 +230,7 @@ async fn streams_that_talk_to_each_other_count_exactly_while_their_workers_come_
     let mut placed = 0;
     for round in 0..ROUNDS {
         let slot = format!("slot-{}", round % 2);
-        let workers =
-            [shop.start(logic::of(Orders), &slot, &proxy).await, shop.start(logic::of(Stock), &slot, &proxy).await];
+        let workers = [shop.start(logic::of(Orders), &slot, &proxy).await, shop.start(logic::of(Stock), &slot, &proxy).await];
         for n in 0..EACH {
             shop.place(orders[placed % orders.len()], items[placed % items.len()], &placed.to_string()).await;
             placed += 1;
