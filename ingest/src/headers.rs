@@ -18,6 +18,10 @@ pub(crate) enum Media {
     Json,
     /// One JSON value per line.
     Lines,
+    /// CloudEvents, structured: one event object.
+    CloudEvent,
+    /// CloudEvents, batched: an array of event objects.
+    CloudEvents,
 }
 
 /// `Prefer`, as far as it is known here.
@@ -62,6 +66,8 @@ pub(crate) fn media(headers: &HeaderMap) -> Result<Media, Error> {
     let media = match parts.next().unwrap_or("").to_ascii_lowercase().as_str() {
         "application/json" => Media::Json,
         "application/x-ndjson" | "application/jsonl" => Media::Lines,
+        "application/cloudevents+json" => Media::CloudEvent,
+        "application/cloudevents-batch+json" => Media::CloudEvents,
         _ => return Err(refuse()),
     };
     for parameter in parts.filter(|part| !part.is_empty()) {

@@ -141,6 +141,8 @@ fn fixed(streams: &[Arc<Stream>]) -> Map<String, Value> {
     let body = json!({"required": true, "content": {
         "application/json": {"schema": events},
         "application/x-ndjson": {"schema": {"type": "string"}},
+        "application/cloudevents+json": {"schema": reference("Event")},
+        "application/cloudevents-batch+json": {"schema": {"type": "array", "items": reference("Event")}},
     }});
     let verdicts = json!({"oneOf": [reference("Verdict"), reference("Batch")]});
     let mut written = answers(&verdicts);

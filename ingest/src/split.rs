@@ -68,6 +68,15 @@ impl<'a> Split<'a> {
         })?;
         let mut reader = Reader::new(text);
         let token = reader.peek().map_err(|error| malformed(text, error))?;
+        let wanted = match media {
+            Media::CloudEvent => token == Token::Object,
+            Media::CloudEvents => token == Token::Array,
+            Media::Json | Media::Lines => true,
+        };
+        if !wanted {
+            let what = "application/cloudevents+json is one event object, application/cloudevents-batch+json an array of them";
+            return Err(Malformed { what: what.into(), at: Position::of(text, 0) });
+        }
         if token == Token::Array && shape != Shape::Data {
             reader.open();
             return Ok(Self { shape, rest: Rest::Array { text, reader, first: true }, batch: true });
@@ -173,6 +182,14 @@ mod tests {
         assert!(Split::new(two, Media::Json, Shape::Events).unwrap().batch);
         assert_eq!(all(two, Media::Json, Shape::Events).unwrap(), ["a", "b"]);
         assert_eq!(all(b"[]", Media::Json, Shape::Events).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn structured_is_one_event_and_batched_an_array() {
+        assert_eq!(all(br#"{"id":"a"}"#, Media::CloudEvent, Shape::Events).unwrap(), ["a"]);
+        assert_eq!(all(br#"[{"id":"a"}]"#, Media::CloudEvents, Shape::Events).unwrap(), ["a"]);
+        assert!(all(br#"[{"id":"a"}]"#, Media::CloudEvent, Shape::Events).is_err());
+        assert!(all(br#"{"id":"a"}"#, Media::CloudEvents, Shape::Events).is_err());
     }
 
     #[test]

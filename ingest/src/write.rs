@@ -76,7 +76,8 @@ pub(crate) async fn write(edge: Arc<Edge>, target: Target, request: Request) -> 
         }
     };
     if response.status() == axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        let takes = "application/json, application/x-ndjson, application/jsonl";
+        let takes = "application/json, application/x-ndjson, application/jsonl, application/cloudevents+json, \
+                     application/cloudevents-batch+json";
         response.headers_mut().insert("accept-post", HeaderValue::from_static(takes));
         response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -258,6 +259,10 @@ fn check_media(target: &Target, wishes: &Wishes, headers: &HeaderMap) -> Result<
         }
         return Ok(());
     };
+    if matches!(wishes.media, Media::CloudEvent | Media::CloudEvents) {
+        let text = "this route takes the data alone; CloudEvents go to /v1/streams/{stream}/events";
+        return Err(Box::new(Problem::new(Name::UnsupportedMediaType, text)));
+    }
     if wishes.media == Media::Lines && !kind.batch {
         return Err(Box::new(Problem::new(
             Name::UnsupportedMediaType,

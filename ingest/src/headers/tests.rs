@@ -16,6 +16,9 @@ fn a_missing_content_type_is_json() {
     assert_eq!(media(&with(&[("content-type", "Application/JSON; charset=\"UTF-8\"")])), Ok(Media::Json));
     assert_eq!(media(&with(&[("content-type", "application/x-ndjson")])), Ok(Media::Lines));
     assert_eq!(media(&with(&[("content-type", "application/jsonl")])), Ok(Media::Lines));
+    let structured = "application/cloudevents+json; charset=utf-8";
+    assert_eq!(media(&with(&[("content-type", structured)])), Ok(Media::CloudEvent));
+    assert_eq!(media(&with(&[("content-type", "application/cloudevents-batch+json")])), Ok(Media::CloudEvents));
 }
 
 #[test]

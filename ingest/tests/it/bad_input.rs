@@ -178,6 +178,10 @@ async fn media_types_and_codings_that_are_not_taken_are_named() {
         assert_eq!(answer.header("accept-encoding"), "identity");
     }
     post(EVENTS, &[("ce-specversion", "1.0")], "{}").await.is_problem(415, "unsupported-media-type");
+    post("/v1/orders", &[("content-type", "application/cloudevents+json")], "{}").await.is_problem(415, "unsupported-media-type");
+    for (media, body) in [("application/cloudevents+json", "[]"), ("application/cloudevents-batch+json", "{}")] {
+        post(EVENTS, &[("content-type", media)], body).await.is_problem(400, "malformed-request");
+    }
     post("/v1/orders", &[("content-type", "application/x-ndjson")], "{}").await.is_problem(415, "unsupported-media-type");
 }
 

@@ -130,7 +130,8 @@ async fn the_position_of_a_quiet_partition_stays_fresh() {
         times.len() == 4
     })
     .await;
-    assert!(times.windows(2).all(|pair| pair[0] <= pair[1]) && times[0] < times[3], "{times:?}");
+    // each is taken from two clocks of the client library, so neighbours may cross by their rounding
+    assert!(times.windows(2).all(|pair| pair[0] <= pair[1] + 5) && times[0] < times[3], "{times:?}");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     assert!((0..10_000).contains(&(now - times[3])), "{now} {times:?}");
     end(lifecycle).await;
