@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Starts engines, edge, processors, notifier and the console (default).
     Up,
+    /// Checks that nothing was lost, doubled or changed: events, log, results, dead letters and store.
+    Audit(crate::audit::Arguments),
+    /// Lists, shows and re-drives events that could not be processed.
+    DeadLetters(crate::dead_letters::Arguments),
     /// Makes or checks the topics of the catalog on a cluster.
     Topics {
         /// create: make what is missing, check the rest. check: only look.

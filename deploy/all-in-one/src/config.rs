@@ -88,10 +88,13 @@ pub(crate) struct Kafka {
 }
 
 /// Where state goes.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Store {
     /// `embedded`, `cql` or `memory`.
     pub(crate) kind: state::config::Kind,
+    /// How to use a CQL cluster; its first nodes are `engines.cql`.
+    #[serde(default)]
+    pub(crate) cql: state::CqlOptions,
 }
 
 /// The workers.

@@ -6,8 +6,10 @@ use anyhow::Result;
 use clap::Parser;
 
 mod arguments;
+mod audit;
 mod banner;
 mod config;
+mod dead_letters;
 mod engines;
 mod feed;
 mod rooms;
@@ -41,6 +43,8 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
     let _telemetry = chassis::telemetry::init(&config.telemetry)?;
     match arguments.command.clone().unwrap_or(Command::Up) {
         Command::Up => up::run(&config).await,
+        Command::Audit(arguments) => Ok(audit::run(&config, &arguments).await),
+        Command::DeadLetters(arguments) => dead_letters::run(&config, &arguments).await,
         Command::Topics { action, replication } => topics::run(&config, action, replication).await,
     }
 }

@@ -75,8 +75,9 @@ impl Rooms {
     }
 }
 
-async fn open_store(config: &Config, engines: &Engines) -> Result<Arc<dyn StateStore>> {
-    let mut store = state::Config { kind: config.store.kind, path: config.data_dir.join("state"), ..state::Config::default() };
+/// Opens the store that the configuration names.
+pub(crate) async fn open_store(config: &Config, engines: &Engines) -> Result<Arc<dyn StateStore>> {
+    let mut store = state::Config { kind: config.store.kind, path: config.data_dir.join("state"), cql: config.store.cql.clone() };
     if let Some(cql) = &engines.cql {
         store.cql.nodes = vec![cql.clone()];
     }

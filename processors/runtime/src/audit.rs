@@ -12,7 +12,6 @@ mod moves;
 mod report;
 mod results;
 mod shard;
-mod source;
 mod store;
 mod stripe;
 mod told;
@@ -22,19 +21,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaError;
 use schemas::catalog::{Catalog, Stream};
 use schemas::names::Topics;
 use state::StateStore;
 
 use self::report::Findings;
 use self::shard::Seen;
-use self::source::Source;
 
 use crate::engine::settings::Limits;
+use crate::source::{self, Source};
 
 pub use self::report::{Check, Counts, Finding, Report};
-pub use self::source::Record;
 
 /// What to audit, and how.
 #[derive(Clone, Debug)]
@@ -107,27 +104,9 @@ pub enum Error {
     /// The catalog has no such stream.
     #[error("no stream {0} in the catalog; `forebay topics check` lists what there is")]
     UnknownStream(String),
-    /// A client cannot be made.
-    #[error("the kafka client cannot start: {0}; check the kafka settings")]
-    Client(KafkaError),
-    /// The broker did not answer as it should.
-    #[error("{what}: {error}")]
-    Kafka {
-        /// What was asked.
-        what: String,
-        /// The client's error.
-        error: KafkaError,
-    },
-    /// A partition gives neither records nor its end.
-    #[error("{topic}/{partition} gave nothing for {waited:?}; is its leader up?")]
-    Stalled {
-        /// Topic, prefix included.
-        topic: String,
-        /// Partition.
-        partition: i32,
-        /// How long.
-        waited: Duration,
-    },
+    /// The topics cannot be read.
+    #[error(transparent)]
+    Source(#[from] source::Error),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] state::Error),

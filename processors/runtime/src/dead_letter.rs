@@ -1,5 +1,7 @@
 //! Dead letters: an input that cannot be processed, with its original bytes and the reason.
 
+pub mod desk;
+
 use bytes::Bytes;
 use schemas::names;
 

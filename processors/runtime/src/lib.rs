@@ -10,6 +10,7 @@ pub mod logic;
 mod metrics;
 pub mod processor;
 pub mod restore;
+pub mod source;
 mod ticket;
 pub mod time;
 mod worker;

@@ -13,8 +13,8 @@ use crate::machines::{AllInOne, Machine, Separate};
 const KILLS: usize = 5;
 
 /// Posts the whole sample while `machine`'s processor is killed and started again, then compares log, results and
-/// views with an independent count over the file.
-async fn survives(mut machine: impl Machine) {
+/// views with an independent count over the file, and asks the audit: once while everything runs, once stopped.
+async fn survives(mut machine: impl Machine, live: &[&str]) {
     let flights = expected::sample();
     let expected = Expected::of(&flights);
     machine.start().await;
@@ -32,15 +32,17 @@ async fn survives(mut machine: impl Machine) {
     let results = outcome::results(&machine.kafka(), &machine.results_topic(), &expected).await;
     results.check(&expected);
     outcome::check_views(&machine.reads(), &expected).await;
+    machine.audit(live).await;
     machine.stop().await;
+    machine.audit(&["--stopped"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flights_survive_kills_of_the_whole_process_on_the_embedded_store() {
-    survives(AllInOne::new("kill-embedded").await).await;
+    survives(AllInOne::new("kill-embedded").await, &["--live", "--log-only"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flights_survive_kills_of_the_processor_on_the_cql_store() {
-    survives(Separate::new("kill-cql").await).await;
+    survives(Separate::new("kill-cql").await, &["--live"]).await;
 }

@@ -21,7 +21,21 @@ pub(crate) trait Machine {
     fn results_topic(&self) -> String;
     /// SIGKILL to whatever processes events, and a new start at once.
     async fn kill_and_restart(&mut self);
+    /// SIGTERM, and the end of every process.
     async fn stop(&mut self);
+    /// Flags that tell `forebay audit` where the deployment is.
+    fn audited(&self) -> Vec<String>;
+
+    /// Runs `forebay audit` with further flags; nothing may be wrong.
+    async fn audit(&self, how: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command.arg("audit").args(["--stream", "flights"]).args(self.audited()).args(how).stdin(Stdio::null());
+        let told = command.output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, error) = (text(&told.stdout), text(&told.stderr));
+        assert!(told.status.success(), "forebay audit {how:?}: {}\n{out}\n{error}", told.status);
+        assert!(out.contains("clean"), "{out}");
+    }
 }
 
 /// A child process with the addresses it was told.
@@ -70,6 +84,14 @@ impl Process {
     async fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().await.unwrap();
+    }
+
+    async fn terminate(&mut self) {
+        let mut child = self.child.take().unwrap();
+        let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = tokio::time::timeout(READY, child.wait()).await;
+        assert!(ended.is_ok(), "{} does not end: {}", self.binary.display(), self.told());
     }
 }
 
@@ -153,7 +175,13 @@ impl Machine for AllInOne {
     }
 
     async fn stop(&mut self) {
-        self.process.kill().await;
+        self.process.terminate().await;
+    }
+
+    fn audited(&self) -> Vec<String> {
+        // the same flags; addresses to listen on do no harm, but --sample says something else to an audit
+        let pairs = self.process.arguments.chunks(2).filter(|pair| pair[0] != "--sample");
+        pairs.flatten().cloned().collect()
     }
 }
 
@@ -165,6 +193,7 @@ pub(crate) struct Separate {
     public: String,
     reads: String,
     kafka: String,
+    cql: String,
     prefix: String,
 }
 
@@ -195,7 +224,7 @@ impl Separate {
         let processor = process("forebay-processor", &[topics.clone(), "topics.create=true".into(), "worker.slot=killed".into()]);
         let ingest = process("forebay-ingest", &[topics.clone(), data("edge"), format!("http.addr={public}")]);
         let notifier = process("forebay-notifier", &[topics, data("edge"), format!("http.addr={reads}")]);
-        Self { ingest, processor, notifier, public, reads, kafka: engines.kafka.clone(), prefix }
+        Self { ingest, processor, notifier, public, reads, kafka: engines.kafka.clone(), cql, prefix }
     }
 }
 
@@ -229,8 +258,20 @@ impl Machine for Separate {
 
     async fn stop(&mut self) {
         for process in [&mut self.ingest, &mut self.processor, &mut self.notifier] {
-            process.kill().await;
+            process.terminate().await;
         }
+    }
+
+    fn audited(&self) -> Vec<String> {
+        let flags = ["--kafka", &self.kafka, "--cql", &self.cql];
+        let keyspace = self.prefix.trim_end_matches('.').replace('-', "_");
+        let settings = [
+            format!("kafka.topic_prefix={}", self.prefix),
+            "store.kind=cql".to_owned(),
+            format!("store.cql.keyspace={keyspace}"),
+        ];
+        let settings = settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]);
+        flags.into_iter().map(str::to_owned).chain(settings).collect()
     }
 }
 

@@ -18,6 +18,8 @@ mod metrics;
 #[cfg(test)]
 mod native;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod start;
 mod tidy;
 #[cfg(test)]

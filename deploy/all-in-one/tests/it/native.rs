@@ -23,7 +23,8 @@ async fn newest(registry: &str, subject: &str) -> (i32, Schema) {
     (id, Schema::parse_str(answer["schema"].as_str().unwrap()).unwrap())
 }
 
-async fn produce(machine: &AllInOne) {
+/// A departure from DTW in the wire format.
+pub(crate) async fn departure(machine: &AllInOne) -> Vec<u8> {
     let engines = testkit::engines().await;
     let topic = format!("{}flights.events", machine.prefix());
     let (id, schema) = newest(&engines.registry, &format!("{topic}-forebay.flights.FlightDeparted")).await;
@@ -37,8 +38,14 @@ async fn produce(machine: &AllInOne) {
     value.extend_from_slice(&id.to_be_bytes());
     let writer = GenericDatumWriter::builder(&schema).build().unwrap();
     value.extend(writer.write_value_to_vec(Avro::from(record)).unwrap());
+    value
+}
+
+async fn produce(machine: &AllInOne) {
+    let value = departure(machine).await;
+    let topic = format!("{}flights.events", machine.prefix());
     let headers: [(&str, &[u8]); 2] = [("ce_id", b"native-1"), ("ce_source", b"/my/service")];
-    Kafka::new(&engines.kafka).produce(&topic, None, b"DTW", &value, &headers).await;
+    Kafka::new(&machine.kafka()).produce(&topic, None, b"DTW", &value, &headers).await;
 }
 
 pub(crate) async fn websocket_hears(machine: &AllInOne, ready: tokio::sync::oneshot::Sender<()>) -> Value {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use schemas::key::EventKey;
 use state::AgendaKey;
-use state::records::{EventStatus, HEAD_SORT, Head};
+use state::records::{EventStatus, HEAD_SORT, Head, State};
 
 use super::stripe::Stripe;
 
@@ -48,6 +48,12 @@ pub(crate) fn digest(val: &[u8]) -> [u8; 16] {
     digest
 }
 
+/// True when an event was taken up and settled by the frame of time `ts`.
+fn at_once(status: &EventStatus, ts: i64) -> bool {
+    let taken_up = status.history.iter().find(|step| step.state == State::Processing);
+    taken_up.is_some_and(|step| step.at == ts)
+}
+
 /// What is known of one subject.
 #[derive(Debug, Default)]
 pub(crate) struct Subject {
@@ -76,9 +82,10 @@ pub(crate) struct Status {
 /// What an event's status tells, as far as it can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    pub(crate) state: state::records::State,
+    pub(crate) state: State,
     pub(crate) offset: i64,
-    pub(crate) results: usize,
+    /// Results, where all of it happened in one frame; a later input may tell of results of its own.
+    pub(crate) results: Option<usize>,
 }
 
 /// An event key the log says was taken up.
@@ -168,7 +175,8 @@ impl Book {
         let told = (part.is_empty()).then(|| EventStatus::decode(val).ok()).flatten().map(|status| Told {
             state: status.state,
             offset: status.offset,
-            results: status.products.iter().filter(|product| product.kind == "result").count(),
+            results: at_once(&status, image.ts)
+                .then(|| status.products.iter().filter(|product| product.kind == "result").count()),
         });
         self.status.insert((event, part.into()), Status { image, told });
     }

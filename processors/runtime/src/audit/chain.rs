@@ -14,8 +14,8 @@ use state::records::HEAD_SORT;
 
 use super::book::{Book, Image, Place};
 use super::report::{Check, Finding, Findings};
-use super::source::Record;
 use crate::engine::log::{KIND_CLAIM, KIND_TRAILER, VERSION};
+use crate::source::Record;
 
 /// Frames without trailer that are kept while their trailer may come.
 const OPEN_MAX: usize = 16;

@@ -6,9 +6,9 @@ use schemas::key::EventKey;
 
 use super::book::{Accepted, Book};
 use super::report::{Check, Counts, Finding, Findings};
-use super::source::{Record, Span};
 use crate::engine::dedupe::MINUTE_MS;
 use crate::engine::input::{Arrived, Envelope, Feed, Writer};
+use crate::source::{Record, Span};
 
 /// Events whose lifecycle is asked for, per shard and pass.
 const RECEIPTS: usize = 32;

@@ -10,11 +10,11 @@ use super::chain::Chain;
 use super::events::Events;
 use super::report::{Check, Counts, Finding, Findings};
 use super::results::{Dead, Results};
-use super::source::{HANGING, Span};
 use super::store::StoreAudit;
 use super::stripe::Stripe;
 use super::told::{self, Receipts};
 use super::{Audit, Error, moves};
+use crate::source::{HANGING, Span};
 
 /// More passes than this are not made; the bound on keys gives way then.
 const PASSES_MAX: u32 = 1_024;
@@ -211,7 +211,13 @@ impl Audit {
         self.read(&topic, number, (spans.dead.start, spans.dead.end), |record| dead.take(&record))
     }
 
-    fn read(&self, topic: &str, number: i32, range: (i64, i64), mut take: impl FnMut(super::Record)) -> Result<(), Error> {
+    fn read(
+        &self,
+        topic: &str,
+        number: i32,
+        range: (i64, i64),
+        mut take: impl FnMut(crate::source::Record),
+    ) -> Result<(), Error> {
         self.read_while(topic, number, range, |record| {
             take(record);
             ControlFlow::Continue(())
@@ -223,9 +229,9 @@ impl Audit {
         topic: &str,
         number: i32,
         range: (i64, i64),
-        mut take: impl FnMut(super::Record) -> ControlFlow<()>,
+        mut take: impl FnMut(crate::source::Record) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        self.source.read(topic, number, range, |record| {
+        let read = self.source.read(topic, number, range, |record| {
             let mut done = self.done.get();
             done.records += 1;
             self.done.set(done);
@@ -233,6 +239,7 @@ impl Audit {
                 (self.progress)(done);
             }
             take(record)
-        })
+        });
+        Ok(read?)
     }
 }

@@ -30,9 +30,10 @@ pub(crate) fn check_status(book: &Book, findings: &mut Findings, events: &str) {
         let what = match told.state {
             State::FailedTerminal if !dead => format!("event {key} is told to be dead-lettered, and there is no dead letter"),
             State::Succeeded if dead => format!("event {key} is told to have succeeded, and there is a dead letter"),
-            State::Succeeded if told.results < PRODUCTS_MAX && told.results != results => {
-                format!("event {key} is told to have {} results, there are {results}", told.results)
-            }
+            State::Succeeded => match told.results.filter(|told| *told < PRODUCTS_MAX && *told != results) {
+                Some(told) => format!("event {key} is told to have {told} results, there are {results}"),
+                None => continue,
+            },
             _ => continue,
         };
         findings.add(Finding::new(Check::C9, book.shard, what).at(events, told.offset).frame(status.image.ts));

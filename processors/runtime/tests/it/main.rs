@@ -19,6 +19,8 @@ mod once;
 #[cfg(test)]
 mod poison;
 #[cfg(test)]
+mod redrive;
+#[cfg(test)]
 mod schemas_unknown;
 #[cfg(test)]
 mod several;

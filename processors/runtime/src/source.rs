@@ -1,4 +1,4 @@
-//! Records as the audit reads them: committed, from explicit offsets up to a fixed end.
+//! Records as operators' tools read them: committed, from explicit offsets up to a fixed end. Its calls block.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -10,7 +10,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Error;
 use crate::engine::headers::HeaderList;
 use crate::worker::headers_of;
 
@@ -52,6 +51,32 @@ impl Record {
     }
 }
 
+/// Why records cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A client cannot be made.
+    #[error("the kafka client cannot start: {0}; check the kafka settings")]
+    Client(KafkaError),
+    /// The broker did not answer as it should.
+    #[error("{what}: {error}")]
+    Kafka {
+        /// What was asked.
+        what: String,
+        /// The client's error.
+        error: KafkaError,
+    },
+    /// A partition gives neither records nor its end.
+    #[error("{topic}/{partition} gave nothing for {waited:?}; is its leader up?")]
+    Stalled {
+        /// Topic, prefix included.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// How long.
+        waited: Duration,
+    },
+}
+
 /// What a partition holds: first offset, and the offset behind the last decided record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -66,13 +91,13 @@ struct Context;
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "audit reader");
+        tracing::debug!(%error, reason, "reader");
     }
 }
 
 impl ConsumerContext for Context {}
 
-/// The clients of an audit.
+/// The clients of a reading.
 pub(crate) struct Source {
     reader: BaseConsumer<Context>,
     barrier: BaseConsumer<Context>,
@@ -123,6 +148,15 @@ impl Source {
             }
             std::thread::park_timeout(PAUSE);
         }
+    }
+
+    /// Offset of the first record of `time_ms` or later; `None` when there is none yet.
+    pub(crate) fn offset_at(&self, topic: &str, partition: i32, time_ms: i64) -> Result<Option<i64>, Error> {
+        let failed = |error: KafkaError| Error::Kafka { what: format!("an offset of {topic}/{partition}"), error };
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked.add_partition_offset(topic, partition, Offset::Offset(time_ms)).map_err(failed)?;
+        let answer = self.reader.offsets_for_times(asked, ANSWER).map_err(failed)?;
+        Ok(answer.elements().first().and_then(|element| element.offset().to_raw()).filter(|offset| *offset >= 0))
     }
 
     /// Hands every committed record with `from <= offset < to` to `take`, in order, until it breaks off.
