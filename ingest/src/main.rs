@@ -23,8 +23,18 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
-    let Some(config) = Arguments::parse().flags.load::<Config>(DEFAULTS, &[])? else { return Ok(ExitCode::SUCCESS) };
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("forebay-ingest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Some(config) = arguments.flags.load::<Config>(DEFAULTS, &[])? else { return Ok(ExitCode::SUCCESS) };
     let _telemetry = telemetry::init(&config.telemetry)?;
     let lifecycle = Lifecycle::new();
     lifecycle.set_drain_lead(config.drain.lead);
