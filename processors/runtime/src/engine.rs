@@ -28,7 +28,7 @@ pub mod versions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use state::Mark;
@@ -43,9 +43,10 @@ use self::rules::Rule;
 use self::settings::Settings;
 use self::transaction::{OutRecord, Transaction};
 use self::versions::Versions;
+use crate::effects::Effects;
 use crate::logic::Logic;
 
-pub use self::step::{Action, Committed, Event, Failure, Found, Needs, Scan, Scanned, Step};
+pub use self::step::{Action, Attempt, Committed, Ended, Event, Failure, Found, Needs, Scan, Scanned, Step};
 
 /// Own clock and the broker's may differ by this much before somebody is told, µs.
 const SKEW_ALARM_US: i64 = 60_000_000;
@@ -93,6 +94,7 @@ pub struct Core {
     pending: VecDeque<Arrived>,
     redo: u32,
     versions: Versions,
+    effects: Effects,
     phase: Phase,
 }
 
@@ -101,6 +103,7 @@ impl Core {
     #[must_use]
     pub fn new(settings: Arc<Settings>, logic: Arc<dyn Logic>, slot: &str, host: &str, writer: WriterId) -> Self {
         Self {
+            effects: logic.effects(),
             settings,
             logic,
             slot: slot.to_owned(),
@@ -129,7 +132,12 @@ impl Core {
     /// Takes what happened at clock `now_us` and says what to do next.
     pub fn step(&mut self, event: Event, now_us: i64) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
-        let mut step = Step { action: Action::Poll { take: false, inputs_max: 0 }, committed: Vec::new(), tally: None };
+        let mut step = Step {
+            action: Action::Poll { take: false, inputs_max: 0 },
+            committed: Vec::new(),
+            attempts: Vec::new(),
+            tally: None,
+        };
         step.action = match (phase, event) {
             (_, Event::Failed(Failure::Restart(why))) => self.restart(why),
             (_, Event::Failed(Failure::Fenced(why))) => self.restart_as(why, true),
@@ -140,7 +148,7 @@ impl Core {
             }
             (Phase::Polling, Event::Done) => self.poll(),
             (Phase::Polling, Event::Halted(shards)) => self.halt(shards),
-            (Phase::Polling | Phase::Idle, Event::Polled { inputs, acks }) => self.polled(inputs, &acks, now_us),
+            (Phase::Polling | Phase::Idle, Event::Polled { inputs, acks, ended }) => self.polled(inputs, &acks, ended, now_us),
             (Phase::Fetching { batch }, Event::Fetched(found)) => self.fetched(batch, found, now_us),
             (Phase::Learning { batch, found }, Event::Learnt(schemas)) => {
                 self.versions.learn(schemas);
@@ -148,7 +156,7 @@ impl Core {
             }
             (Phase::Scanning, Event::Scanned(scanned)) => self.scanned(scanned, now_us),
             (Phase::Transacting { transaction, at, tally }, event) => {
-                self.transacting(transaction, at, tally, event, now_us, &mut step.committed, &mut step.tally)
+                self.transacting(transaction, at, tally, event, now_us, &mut step)
             }
             (Phase::Aborting { ownership: true, .. }, Event::Done) => self.drop_assignment(),
             (Phase::Aborting { ownership: false, claim }, Event::Done) => self.redo(claim, now_us),
@@ -207,7 +215,14 @@ impl Core {
             decide::anchor(shard, &self.settings, &self.writer, now_us, &mut transaction);
         }
         let shards = shards.into_iter().map(|shard| (shard.shard.number, shard)).collect();
-        self.assignment = Some(Assignment { number: self.assignments, generation, shards, halted: halted.into_iter().collect() });
+        self.assignment = Some(Assignment {
+            number: self.assignments,
+            generation,
+            shards,
+            halted: halted.into_iter().collect(),
+            running: HashSet::new(),
+            ended: VecDeque::new(),
+        });
         if transaction.records.is_empty() {
             return self.resume();
         }
@@ -241,7 +256,7 @@ impl Core {
         Action::Poll { take, inputs_max: self.settings.limits.batch_inputs }
     }
 
-    fn polled(&mut self, inputs: Vec<Arrived>, acks: &[(u64, i32, i64)], now_us: i64) -> Action {
+    fn polled(&mut self, inputs: Vec<Arrived>, acks: &[(u64, i32, i64)], ended: Vec<Ended>, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else {
             self.phase = Phase::Idle;
             return Action::Poll { take: false, inputs_max: 0 };
@@ -253,6 +268,10 @@ impl Core {
                 shard.acknowledge(*n);
             }
         }
+        for ended in ended.into_iter().filter(|ended| ended.assignment == assignment.number) {
+            assignment.running.remove(&(ended.shard, ended.key.clone()));
+            assignment.ended.push_back(ended);
+        }
         self.pending.extend(inputs);
         self.next_batch(now_us)
     }
@@ -262,7 +281,6 @@ impl Core {
         Action::Begin
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one step, each used once")]
     fn transacting(
         &mut self,
         mut transaction: Arc<Transaction>,
@@ -270,8 +288,7 @@ impl Core {
         tally: Tally,
         event: Event,
         now_us: i64,
-        committed: &mut Vec<Committed>,
-        told: &mut Option<Tally>,
+        step: &mut Step,
     ) -> Action {
         let (at, action) = match (at, event) {
             (_, Event::Failed(failure)) => {
@@ -296,13 +313,13 @@ impl Core {
             }
             (TransactionStep::SendingOffsets, Event::Done) => {
                 if !self.settings.rules.keep(Rule::ApplyAfterCommit) {
-                    self.hand_over(&transaction, committed);
+                    self.hand_over(&transaction, &mut step.committed);
                 }
                 (TransactionStep::Committing, Action::Commit)
             }
             (TransactionStep::Committing, Event::Done) => {
-                *told = Some(tally);
-                return self.committed(transaction, committed, now_us);
+                step.tally = Some(tally);
+                return self.committed(transaction, step, now_us);
             }
             (_, event) => return self.restart(format!("{event:?} does not fit an open transaction")),
         };
@@ -311,7 +328,7 @@ impl Core {
     }
 
     /// Only now inputs are consumed and changes become visible.
-    fn committed(&mut self, transaction: Arc<Transaction>, committed: &mut Vec<Committed>, now_us: i64) -> Action {
+    fn committed(&mut self, transaction: Arc<Transaction>, step: &mut Step, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
         let Ok(transaction) = Arc::try_unwrap(transaction) else {
             return self.restart("the worker kept a committed transaction".into());
@@ -320,8 +337,13 @@ impl Core {
         for change in transaction.changes {
             let Some(shard) = assignment.shards.get_mut(&change.shard) else { continue };
             shard.publish(&change);
-            committed.push(Committed { assignment: assignment.number, mark: Mark::from(&change.tip), frame: change.frame });
+            step.committed.push(Committed { assignment: assignment.number, mark: Mark::from(&change.tip), frame: change.frame });
         }
+        for attempt in transaction.attempts {
+            assignment.running.insert((attempt.shard, attempt.key.clone()));
+            step.attempts.push((assignment.number, attempt));
+        }
+        assignment.ended.drain(..transaction.ended.min(assignment.ended.len()));
         self.pending.drain(..transaction.inputs.min(self.pending.len()));
         self.redo = 0;
         if claim {

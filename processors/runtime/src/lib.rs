@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod dead_letter;
+pub mod effects;
 pub mod engine;
 pub mod fetch;
 pub mod logic;
@@ -16,5 +17,5 @@ pub mod time;
 mod worker;
 
 pub use logic::Logic;
-pub use processor::{Context, Decision, Principal, Processor, RangeRead, Reads, Refusal, Rejection, Rows, Timer};
+pub use processor::{Context, Decision, Outcome, Principal, Processor, RangeRead, Reads, Refusal, Rejection, Rows, Timer};
 pub use worker::{Error, Options, Parts, start};

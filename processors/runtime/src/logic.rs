@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use schemas::datum::{DecodeError, Union};
 
-use crate::processor::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, Timer};
+use crate::effects::Effects;
+use crate::processor::{Context, Decision, Outcome, Processor, Reads, Refusal, Rejection, Rows, Timer};
 
 /// A processor as the engine sees it. Every [`Processor`] is one through [`of`].
 pub trait Logic: Send + Sync + 'static {
@@ -20,6 +21,12 @@ pub trait Logic: Send + Sync + 'static {
 
     /// A timer that fires.
     fn timer(&self, timer: Timer) -> Box<dyn Opened>;
+
+    /// The outcome of an effect.
+    fn outcome(&self, outcome: Outcome) -> Box<dyn Opened>;
+
+    /// The effects it may start.
+    fn effects(&self) -> Effects;
 }
 
 /// A decoded input, ready to be decided.
@@ -78,6 +85,10 @@ pub struct RawDecision {
     pub sends: Vec<RawSend>,
     /// Timers by name: due (µs) and payload, or `None` to clear.
     pub timers: Vec<(String, Option<(i64, Bytes)>)>,
+    /// Effects to start.
+    pub effects: Vec<(String, Bytes)>,
+    /// Effects to cancel, by id.
+    pub cancels: Vec<String>,
     /// See [`crate::Decision::unchanged`].
     pub unchanged: bool,
     /// See [`crate::Decision::left_open`].
@@ -105,6 +116,14 @@ impl<P: Processor> Logic for Typed<P> {
 
     fn timer(&self, timer: Timer) -> Box<dyn Opened> {
         Box::new(TypedTimer { processor: self.0.clone(), timer })
+    }
+
+    fn outcome(&self, outcome: Outcome) -> Box<dyn Opened> {
+        Box::new(TypedOutcome { processor: self.0.clone(), outcome })
+    }
+
+    fn effects(&self) -> Effects {
+        self.0.effects()
     }
 }
 
@@ -138,6 +157,21 @@ impl<P: Processor> Opened for TypedTimer<P> {
     }
 }
 
+struct TypedOutcome<P: Processor> {
+    processor: Arc<P>,
+    outcome: Outcome,
+}
+
+impl<P: Processor> Opened for TypedOutcome<P> {
+    fn reads(&self) -> Reads {
+        self.processor.outcome_reads(&self.outcome)
+    }
+
+    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
+        Ok(raw(self.processor.outcome(self.outcome, &typed::<P>(rows)?, ctx)?))
+    }
+}
+
 fn typed<P: Processor>(rows: &[RawRow]) -> Result<Rows<P::Row>, Rejection> {
     let mut typed = Vec::with_capacity(rows.len());
     for row in rows {
@@ -165,6 +199,8 @@ fn raw<P: Processor>(decision: Decision<P>) -> RawDecision {
         results: results.collect(),
         sends: sends.collect(),
         timers: decision.timers,
+        effects: decision.effects,
+        cancels: decision.cancels,
         unchanged: decision.unchanged,
         open: decision.open,
         settles: decision.settles,

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use state::{Mark, Shard};
 
+use crate::effects;
 use crate::engine::Failure;
 use crate::engine::decide::Tally;
 use crate::engine::transaction::Transaction;
@@ -42,6 +44,7 @@ const PARKED: &str = "forebay_runtime_parked_total";
 const FIRED: &str = "forebay_runtime_agenda_fired_total";
 const LATENESS: &str = "forebay_runtime_agenda_lateness_seconds";
 const INDEX: &str = "forebay_runtime_agenda_index_entries";
+const ATTEMPTS: &str = "forebay_runtime_effect_attempts_total";
 const FETCHED: &str = "forebay_runtime_rows_fetched_total";
 
 /// Labels of a worker's gauges: several workers of a process must not overwrite each other's.
@@ -98,6 +101,7 @@ pub(crate) fn describe() {
     describe_counter!(FIRED, "agenda items that were carried out");
     describe_histogram!(LATENESS, Unit::Seconds, "how late the latest item of a batch was");
     describe_gauge!(INDEX, "agenda items of the near future that are known in memory");
+    describe_counter!(ATTEMPTS, "attempts at effects, by effect and outcome: ok, retry, terminal");
     describe_counter!(FETCHED, "rows read from the store because they were not in the cache");
     describe_gauge!(MARK_FRAME, "number of the last frame below the watermark, summed over shards by the reader");
 }
@@ -169,6 +173,15 @@ pub(crate) fn owned(place: &Place, running: usize, halted: usize) {
 pub(crate) fn waiting(place: &Place, frames: usize, shards: usize) {
     gauge!(APPLY_BACKLOG, "stream" => place.stream(), "worker" => place.worker()).set(frames as f64);
     gauge!(WAITING, "stream" => place.stream(), "worker" => place.worker()).set(shards as f64);
+}
+
+pub(crate) fn attempted(stream: &str, effect: &str, outcome: &Result<Bytes, effects::Error>) {
+    let outcome = match outcome {
+        Ok(_) => "ok",
+        Err(effects::Error::Retry(_)) => "retry",
+        Err(effects::Error::Terminal(_)) => "terminal",
+    };
+    counter!(ATTEMPTS, "stream" => stream.to_owned(), "effect" => effect.to_owned(), "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn agenda(place: &Place, entries: usize) {

@@ -1,14 +1,17 @@
 //! The contract of a processor: pure logic from (rows, input) to a decision.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+mod reads;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::datum::Union;
 use schemas::key::EventKey;
 
+use crate::effects::Effects;
 use crate::ticket::Ticket;
+
+pub use self::reads::{RANGE_MAX, RangeRead, Reads, Rows};
 
 /// A pure function over the rows of one subject. `decide` does no I/O, reads no clock and draws no random numbers:
 /// time and fresh ids come from [`Context`].
@@ -45,6 +48,37 @@ pub trait Processor: Send + Sync + Sized + 'static {
     fn timer(&self, timer: Timer, _rows: &Rows<Self::Row>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
         Err(Rejection::Terminal(format!("{} has no code for its timer {:?}", Self::NAME, timer.name)))
     }
+
+    /// Effects it may start.
+    fn effects(&self) -> Effects {
+        Effects::default()
+    }
+
+    /// The rows of the subject that [`Processor::outcome`] will look at.
+    fn outcome_reads(&self, _outcome: &Outcome) -> Reads {
+        Reads::root()
+    }
+
+    /// What the outcome of an effect does.
+    ///
+    /// # Errors
+    /// As of [`Processor::timer`].
+    fn outcome(&self, outcome: Outcome, _rows: &Rows<Self::Row>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        Err(Rejection::Terminal(format!("{} has no code for outcomes of {:?}", Self::NAME, outcome.name)))
+    }
+}
+
+/// How an effect ended that was started with [`Decision::effect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// [`Context::effect_id`] of the input that started it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Attempts recorded; the target may have been called for each.
+    pub attempts: i32,
+    /// What it brought, or why it brought nothing after all attempts.
+    pub result: Result<Bytes, String>,
 }
 
 /// A timer that has fired. It is gone; whoever wants it again sets it again.
@@ -64,100 +98,6 @@ pub const TIMERS_MAX: usize = 64;
 pub const TIMER_PAYLOAD_MAX: usize = 4 << 10;
 /// Bytes of a timer's name at the most.
 pub const TIMER_NAME_MAX: usize = 128;
-
-/// Rows of one range at the most.
-pub const RANGE_MAX: usize = 1_000;
-
-/// Rows of the subject that an input needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
-    /// Exact sorts; `""` is the root row.
-    pub rows: Vec<String>,
-    /// Ranges of sorts.
-    pub ranges: Vec<RangeRead>,
-}
-
-/// The first rows of a range, in the order of their sorts. A sort that holds a number is written with leading zeros; one
-/// that is wanted newest first holds it counted down from a large one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RangeRead {
-    /// Sorts start with it.
-    pub prefix: String,
-    /// Only sorts behind this one; `None` = from the first on.
-    pub after: Option<String>,
-    /// At most this many rows, 1–[`RANGE_MAX`].
-    pub limit: usize,
-}
-
-impl Reads {
-    /// Nothing at all.
-    #[must_use]
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// The root row.
-    #[must_use]
-    pub fn root() -> Self {
-        Self::default().row("")
-    }
-
-    /// And the row `sort`.
-    #[must_use]
-    pub fn row(mut self, sort: &str) -> Self {
-        self.rows.push(sort.to_owned());
-        self
-    }
-
-    /// And the first `limit` (1–[`RANGE_MAX`]) rows whose sorts start with `prefix`.
-    #[must_use]
-    pub fn range(self, prefix: &str, limit: usize) -> Self {
-        self.push_range(prefix, None, limit)
-    }
-
-    /// And the first `limit` (1–[`RANGE_MAX`]) rows behind `after` whose sorts start with `prefix`: the next page.
-    #[must_use]
-    pub fn range_after(self, prefix: &str, after: &str, limit: usize) -> Self {
-        self.push_range(prefix, Some(after.to_owned()), limit)
-    }
-
-    fn push_range(mut self, prefix: &str, after: Option<String>, limit: usize) -> Self {
-        self.ranges.push(RangeRead { prefix: prefix.to_owned(), after, limit: limit.clamp(1, RANGE_MAX) });
-        self
-    }
-}
-
-/// The rows an input asked for, as they stand after everything before it.
-#[derive(Debug)]
-pub struct Rows<R> {
-    rows: BTreeMap<Arc<str>, R>,
-}
-
-impl<R> Rows<R> {
-    /// From decoded rows by sort; tests use it too.
-    #[must_use]
-    pub fn new(rows: impl IntoIterator<Item = (Arc<str>, R)>) -> Self {
-        Self { rows: rows.into_iter().collect() }
-    }
-
-    /// No rows.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { rows: BTreeMap::new() }
-    }
-
-    /// The row `sort`, if it exists.
-    #[must_use]
-    pub fn get(&self, sort: &str) -> Option<&R> {
-        self.rows.get(sort)
-    }
-
-    /// What was read of the rows whose sorts start with `prefix`, in their order.
-    pub fn range<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a R)> {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        self.rows.range::<str, _>(from).map(|(sort, row)| (&**sort, row)).take_while(move |(sort, _)| sort.starts_with(prefix))
-    }
-}
 
 /// Who sent the event, as the edge wrote it; absent on records of Kafka-native producers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,6 +145,12 @@ impl Context {
         .encode()
     }
 
+    /// Id of the effect that this input starts as its `index`th, from 0.
+    #[must_use]
+    pub fn effect_id(&self, index: u32) -> String {
+        effect_id_of(self.cause, index)
+    }
+
     /// A UUID (version 8) made from the cause and `index`: the same again when the input is redone.
     #[must_use]
     pub fn fresh_id(&self, index: u32) -> uuid::Uuid {
@@ -214,6 +160,13 @@ impl Context {
         hasher.finalize_xof().fill(&mut bytes);
         uuid::Uuid::new_v8(bytes)
     }
+}
+
+/// Id of an effect: the same in every attempt, and when its input is redone.
+pub(crate) fn effect_id_of(cause: [u8; 16], index: u32) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("forebay effect v1");
+    hasher.update(&cause).update(&index.to_be_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// What an input does, all of it or nothing.
@@ -227,6 +180,10 @@ pub struct Decision<P: Processor> {
     pub sends: Vec<(String, P::SendEvent)>,
     /// Timers by name: due (µs) and payload, or `None` to clear. The last change of a name wins.
     pub timers: Vec<(String, Option<(i64, Bytes)>)>,
+    /// Effects to start: name and argument.
+    pub effects: Vec<(String, Bytes)>,
+    /// Ids of effects to cancel.
+    pub cancels: Vec<String>,
     /// True when the input was fine and changed nothing (`unchanged`): no result is expected.
     pub unchanged: bool,
     /// True when the event is taken up and its outcome not known yet: its status stays PROCESSING until a later input of
@@ -243,6 +200,8 @@ impl<P: Processor> Default for Decision<P> {
             results: Vec::new(),
             sends: Vec::new(),
             timers: Vec::new(),
+            effects: Vec::new(),
+            cancels: Vec::new(),
             unchanged: false,
             open: false,
             settles: None,
@@ -312,6 +271,21 @@ impl<P: Processor> Decision<P> {
     #[must_use]
     pub fn clear_timer(mut self, name: &str) -> Self {
         self.timers.push((name.to_owned(), None));
+        self
+    }
+
+    /// Starts the effect `name` of [`Processor::effects`], after the commit. At most
+    /// [`crate::effects::EFFECT_BYTES_MAX`] bytes of argument and [`crate::effects::EFFECTS_PER_SUBJECT_MAX`] open ones.
+    #[must_use]
+    pub fn effect(mut self, name: &str, argument: impl Into<Bytes>) -> Self {
+        self.effects.push((name.to_owned(), argument.into()));
+        self
+    }
+
+    /// Cancels an effect that has no outcome yet: none will come. Its target may have been called.
+    #[must_use]
+    pub fn cancel_effect(mut self, id: &str) -> Self {
+        self.cancels.push(id.to_owned());
         self
     }
 

@@ -4,6 +4,7 @@
 //! one action at a time; every error ends in one of four decisions (abort, ownership lost, start again, fenced).
 
 mod applier;
+mod executor;
 mod gather;
 mod group;
 mod lag;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use self::wire::{Reader, Writer};
 use crate::types::Mark;
 
-pub use self::agenda::{Input, Item, Parked, Source};
+pub use self::agenda::{Effect, Input, Item, Parked, Source};
 pub use self::schema::{EVENT_STATUS_AVSC, HEAD_AVSC, MARK_AVSC};
 pub use self::wire::VALUE_BYTES_MAX;
 

@@ -56,7 +56,9 @@ fn headless(book: &Book, name: &Arc<str>, head: &Head) -> Vec<String> {
     };
     let mut wrong = Vec::new();
     for (timer, due) in &head.timers {
-        if !there(*due, format!("t/{name}/{timer}")) {
+        // an effect is known by its agenda id behind a tilde
+        let id = timer.strip_prefix('~').map_or_else(|| format!("t/{name}/{timer}"), str::to_owned);
+        if !there(*due, id) {
             wrong.push(format!("timer {timer:?} due {due} has no agenda item: it will never fire"));
         }
     }

@@ -35,6 +35,16 @@ pub fn retry_id(key: &schemas::key::EventKey) -> Arc<str> {
     format!("r/{key}").into()
 }
 
+/// Id of the item of an effect.
+pub fn effect_id(id: &str) -> Arc<str> {
+    format!("e/{id}").into()
+}
+
+/// What the head row knows an effect by, beside the timers; no timer of a processor has such a name.
+pub fn effect_name(id: &str) -> String {
+    format!("~e/{id}")
+}
+
 /// An item of an unacknowledged frame: its subject and payload, or its deletion.
 type Pinned = (i64, Option<(Arc<str>, Bytes)>);
 

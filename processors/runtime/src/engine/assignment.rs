@@ -1,10 +1,10 @@
 //! Everything in memory that belongs to one generation of the group. Created by assign, dropped by revoke; nothing
 //! that describes shards lives outside it (I7).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use state::Shard;
+use state::{AgendaKey, Shard};
 
 use super::agenda::Agenda;
 use super::cache::RowCache;
@@ -14,6 +14,7 @@ use super::input::{Feed, Inlet};
 use super::recover::{Halt, Tip};
 use super::rules::Rule;
 use super::settings::Settings;
+use super::step::Ended;
 use super::transaction::ShardChange;
 
 /// The shards of one assignment.
@@ -27,6 +28,10 @@ pub struct Assignment {
     pub shards: BTreeMap<i32, ShardState>,
     /// Shards that are not run, and why.
     pub halted: BTreeMap<i32, Halt>,
+    /// Attempts at effects that are being made here.
+    pub running: HashSet<(i32, AgendaKey)>,
+    /// Those that have ended, and whose outcome is not committed yet.
+    pub ended: VecDeque<Ended>,
 }
 
 /// One running shard.
@@ -139,19 +144,22 @@ const HELD_PER_BATCH: usize = 4;
 impl Assignment {
     /// What is due at `now` (µs), the oldest `max` of all shards.
     #[must_use]
-    pub fn due(&self, now: i64, max: usize) -> Vec<Due> {
+    pub fn due(&self, now: i64, max: usize, effects_max: usize) -> Vec<Due> {
         let entries = self.shards.iter().flat_map(|(number, shard)| {
             shard.agenda.due(now).take(max).map(|(key, subject)| (key.clone(), *number, subject.clone()))
         });
         let mut entries: Vec<_> = entries.collect();
         entries.sort_unstable();
-        let mut held = 0;
-        entries.retain(|(key, ..)| {
-            held += usize::from(key.id.starts_with("h/"));
-            !key.id.starts_with("h/") || held <= HELD_PER_BATCH
+        let mut places = [("h/", HELD_PER_BATCH), ("e/", effects_max.saturating_sub(self.running.len()))];
+        entries.retain(|(key, ..)| match places.iter_mut().find(|(kind, _)| key.id.starts_with(kind)) {
+            Some((_, left)) => left.checked_sub(1).is_some_and(|less| {
+                *left = less;
+                true
+            }),
+            None => true,
         });
         entries.truncate(max);
-        entries.into_iter().map(|(key, shard, subject)| Due::Entry { shard, key, subject }).collect()
+        entries.into_iter().map(|(key, shard, subject)| Due::Entry { shard, key, subject, ended: None }).collect()
     }
 
     /// Drops pins of acknowledged frames of every shard: only at the start of a batch.

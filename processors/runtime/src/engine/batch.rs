@@ -10,6 +10,7 @@ use schemas::frame;
 use schemas::key::EventKey;
 use schemas::partition::partition_of;
 use schemas::{names, resolve};
+use state::records::{Effect, Source};
 use state::{AgendaKey, RowKey};
 
 use super::assignment::Assignment;
@@ -42,6 +43,10 @@ pub struct Prepared {
     pub fate: Fate,
     /// Where it comes from.
     pub origin: Origin,
+    /// What it is restored from when it waits and is no record.
+    pub source: Option<Source>,
+    /// The effect whose outcome it is; its status is told with it.
+    pub effect: Option<Effect>,
 }
 
 /// Whether an input can be decided at all.
@@ -59,6 +64,10 @@ pub enum Fate {
         /// Rows it needs beside the head.
         reads: Reads,
     },
+    /// An effect is attempted.
+    Attempt(Effect),
+    /// An attempt failed and another one is left.
+    Requeue(Effect, String),
 }
 
 /// Inputs that are decided together, and what was read for them.
@@ -71,6 +80,8 @@ pub struct Batch {
     pub ranges: Ranges,
     /// Agenda items that were read.
     pub items: HashMap<(i32, AgendaKey), Option<Bytes>>,
+    /// Ended attempts at the head of `due`.
+    pub ended: usize,
     /// No more than this many are decided.
     pub inputs_max: usize,
 }
@@ -87,13 +98,22 @@ pub fn prepare(record: Arrived, settings: &Settings, logic: &dyn Logic) -> Prepa
     let key = envelope.key();
     let subject: Arc<str> = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default().into();
     if followed.is_some_and(|follow| !is_wanted(follow, &record, &envelope)) {
-        return Prepared { record, envelope, key, subject, fate: Fate::PassedOver, origin: Origin::Topic };
+        return Prepared {
+            record,
+            envelope,
+            key,
+            subject,
+            fate: Fate::PassedOver,
+            origin: Origin::Topic,
+            source: None,
+            effect: None,
+        };
     }
     let fate = match open(&record, &mut envelope, &subject, settings, logic) {
         Ok((event, opened, reads)) => Fate::Ready { policy: Policy::from(&event), opened, reads },
         Err((reason, detail)) => Fate::Dead(reason, detail),
     };
-    Prepared { record, envelope, key, subject, fate, origin: Origin::Topic }
+    Prepared { record, envelope, key, subject, fate, origin: Origin::Topic, source: None, effect: None }
 }
 
 fn is_wanted(follow: &FollowSpec, record: &Arrived, envelope: &Envelope) -> bool {
@@ -166,8 +186,8 @@ fn open_datum(record: &Arrived, event: &EventSpec, logic: &dyn Logic) -> Result<
 impl Batch {
     /// A batch with nothing read yet.
     #[must_use]
-    pub fn of(due: Vec<Due>, records: Vec<Prepared>, inputs_max: usize) -> Self {
-        Self { due, records, ranges: Ranges::default(), items: HashMap::new(), inputs_max }
+    pub fn of(due: Vec<Due>, ended: usize, records: Vec<Prepared>, inputs_max: usize) -> Self {
+        Self { due, records, ranges: Ranges::default(), items: HashMap::new(), ended: ended.min(inputs_max), inputs_max }
     }
 
     /// What is decided, in order.
@@ -183,12 +203,17 @@ impl Batch {
     pub fn needs(&mut self, assignment: &mut Assignment, now: i64) -> Needs {
         let (mut asked, mut ranges) = (HashSet::new(), HashSet::new());
         let mut needs = Needs::default();
+        let none = Reads::none();
         let due = self.due.iter().flat_map(|due| match due {
             Due::Inputs(inputs) => &inputs[..],
             Due::Entry { .. } => &[],
         });
         for input in due.chain(&self.records) {
-            let Fate::Ready { reads, .. } = &input.fate else { continue };
+            let reads = match &input.fate {
+                Fate::Ready { reads, .. } => reads,
+                Fate::Attempt(_) | Fate::Requeue(..) => &none,
+                Fate::Dead(..) | Fate::PassedOver => continue,
+            };
             let number = input.record.shard;
             let Some(shard) = assignment.shards.get_mut(&number) else { continue };
             for sort in std::iter::once(HEAD).chain(reads.rows.iter().map(String::as_str)) {

@@ -4,6 +4,7 @@
 //! no trace.
 
 mod again;
+mod effects;
 mod finish;
 mod settle;
 mod subject;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use schemas::catalog::{Ordering, Tracking};
 use schemas::key::EventKey;
-use state::records::State;
+use state::records::{Source, State};
 
 use self::subject::Work;
 use super::assignment::{Assignment, ShardState};
@@ -28,8 +29,10 @@ use super::log::WriterId;
 use super::ranges::Ranges;
 use super::rules::Rule;
 use super::settings::{Policy, Settings};
+use super::step::Attempt;
 use super::transaction::{OutRecord, Transaction};
 use crate::dead_letter::{self, Reason};
+use crate::effects::Effects;
 use crate::logic::{Opened, RawDecision, RawRow};
 use crate::processor::{Context, Reads, Rejection};
 
@@ -71,13 +74,15 @@ pub fn decide(
     batch: Batch,
     assignment: &mut Assignment,
     settings: &Settings,
+    effects: &Effects,
     writer: &WriterId,
     now_us: i64,
 ) -> Result<(Transaction, Tally), Undecided> {
+    let ended = batch.ended;
     let (inputs, ranges) = batch.into_inputs();
     let mut tally = Tally::default();
     let records = inputs.iter().filter(|input| matches!(input.origin, Origin::Topic)).count();
-    let mut transaction = Transaction { inputs: records, ..Transaction::default() };
+    let mut transaction = Transaction { inputs: records, ended, ..Transaction::default() };
     let mut by_shard: BTreeMap<i32, Vec<(usize, Prepared)>> = BTreeMap::new();
     for (at, input) in inputs.into_iter().enumerate() {
         by_shard.entry(input.record.shard).or_default().push((at, input));
@@ -86,7 +91,7 @@ pub fn decide(
     let mut short = None;
     for (number, inputs) in by_shard {
         let Some(shard) = assignment.shards.get_mut(&number) else { continue };
-        let mut work = ShardWork::new(shard, settings, &ranges, now_us);
+        let mut work = ShardWork::new(shard, settings, effects, &ranges, now_us);
         for (at, input) in inputs {
             match work.take(input, &mut tally) {
                 Ok(()) => {}
@@ -105,8 +110,8 @@ pub fn decide(
 
 /// A frame of nothing but positions: what a shard that follows a stream from now on starts with.
 pub fn anchor(shard: &mut ShardState, settings: &Settings, writer: &WriterId, now_us: i64, transaction: &mut Transaction) {
-    let ranges = Ranges::default();
-    let mut work = ShardWork::new(shard, settings, &ranges, now_us);
+    let (effects, ranges) = (Effects::default(), Ranges::default());
+    let mut work = ShardWork::new(shard, settings, &effects, &ranges, now_us);
     // the claim has them all
     work.positions.clear();
     work.finish(writer, transaction);
@@ -143,6 +148,7 @@ impl From<(Reason, String)> for Stop {
 struct ShardWork<'a> {
     shard: &'a mut ShardState,
     settings: &'a Settings,
+    effects: &'a Effects,
     ranges: &'a Ranges,
     ts: i64,
     horizon: i64,
@@ -153,28 +159,31 @@ struct ShardWork<'a> {
     records: Vec<OutRecord>,
     accepted: BTreeMap<i64, Vec<u8>>,
     seen: HashSet<EventKey>,
+    attempts: Vec<Attempt>,
 }
 
 impl<'a> ShardWork<'a> {
-    fn new(shard: &'a mut ShardState, settings: &'a Settings, ranges: &'a Ranges, now_us: i64) -> Self {
+    fn new(shard: &'a mut ShardState, settings: &'a Settings, effects: &'a Effects, ranges: &'a Ranges, now_us: i64) -> Self {
         Self {
             ts: if settings.rules.keep(Rule::RisingTime) { (shard.tip.ts + 1_000).max(now_us) } else { now_us },
             horizon: shard.tip.horizon,
             positions: [(Feed::EVENTS, shard.position(&settings.events))].into(),
             shard,
             settings,
+            effects,
             ranges,
             subjects: HashMap::new(),
             works: Vec::new(),
             records: Vec::new(),
             accepted: BTreeMap::new(),
             seen: HashSet::new(),
+            attempts: Vec::new(),
         }
     }
 
     /// Decides one input, lets it wait, or writes its dead letter.
     fn take(&mut self, input: Prepared, tally: &mut Tally) -> Result<(), Stop> {
-        let Prepared { record, envelope, key, subject, fate, origin } = input;
+        let Prepared { record, envelope, key, subject, fate, origin, source, effect } = input;
         let fresh = Before::default();
         let (appended, before) = match &origin {
             Origin::Topic => match self.arrives(&record, key) {
@@ -190,30 +199,34 @@ impl<'a> ShardWork<'a> {
         if !self.fires(&origin, &subject)? {
             return Ok(());
         }
+        let id = envelope.id.strip_prefix("e/").unwrap_or_default();
+        if let Some(effect) = effect {
+            let failed = matches!(&source, Some(Source::Outcome { ok: false, .. }));
+            let failed = failed.then(|| String::from_utf8_lossy(&record.value).into_owned());
+            self.end_effect(&subject, id, effect, failed)?;
+        }
         let cause = envelope.cause.as_deref();
-        let told =
-            emit::Told { record: &record, envelope: &envelope, key, subject: &subject, appended, cause, before, ts: self.ts };
+        let told = emit::Told {
+            record: &record,
+            envelope: &envelope,
+            key,
+            subject: &subject,
+            appended,
+            cause,
+            source: source.as_ref(),
+            before,
+            ts: self.ts,
+        };
         let (tracking, outcome) = match fate {
             Fate::PassedOver => return Ok(()),
+            Fate::Attempt(effect) => return self.attempt(&subject, id, effect),
+            Fate::Requeue(effect, why) => return self.requeue(&subject, id, effect, why),
             Fate::Dead(reason, detail) => {
                 let tracking = if record.feed == Feed::EVENTS { Tracking::All } else { Tracking::None };
                 (tracking, Err(Stop::Dead(reason, detail)))
             }
             Fate::Ready { policy, opened, reads } => {
-                let waits = policy.ordering == Ordering::Strict && matches!(origin, Origin::Topic) && self.is_held(&subject)?;
-                let outcome = if waits {
-                    tally.parked += 1;
-                    self.park(&told, policy.tracking)
-                } else {
-                    match self.run(&told, &policy, opened, &reads, tally) {
-                        Err(Stop::Again(detail)) => {
-                            tally.retries += 1;
-                            self.again(&told, &origin, &policy, detail)
-                        }
-                        outcome => outcome,
-                    }
-                };
-                (policy.tracking, outcome)
+                (policy.tracking, self.attend(&told, &origin, &policy, opened, &reads, tally))
             }
         };
         let done = match outcome {
@@ -232,6 +245,29 @@ impl<'a> ShardWork<'a> {
             tally.lateness_us = tally.lateness_us.max(self.ts - key.due);
         }
         Ok(())
+    }
+
+    /// Decides an input, or lets it wait.
+    fn attend(
+        &mut self,
+        told: &emit::Told<'_>,
+        origin: &Origin,
+        policy: &Policy,
+        opened: Box<dyn Opened>,
+        reads: &Reads,
+        tally: &mut Tally,
+    ) -> Result<Done, Stop> {
+        if policy.ordering == Ordering::Strict && matches!(origin, Origin::Topic) && self.is_held(told.subject)? {
+            tally.parked += 1;
+            return self.park(told, policy.tracking);
+        }
+        match self.run(told, policy, opened, reads, tally) {
+            Err(Stop::Again(detail)) => {
+                tally.retries += 1;
+                self.again(told, origin, policy, detail)
+            }
+            outcome => outcome,
+        }
     }
 
     /// A record is taken up: its append time as the shard counts it, `None` for a duplicate.
@@ -283,7 +319,7 @@ impl<'a> ShardWork<'a> {
         let context = told.context(&policy.name);
         match guarded(opened, &rows, &context)? {
             Ok(decision) => {
-                let products = self.accept(at, told, &decision)?;
+                let products = self.accept(at, told, policy.tracking, &decision)?;
                 tally.processed += 1;
                 // one that has waited has a status row that must not stay behind
                 let waited = policy.tracking != Tracking::None && !told.before.history.is_empty();

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::key::EventKey;
-use state::records::{Head, Input, Item, PARK_SORT, Parked, Source, Step};
+use state::records::{Effect, Head, Input, Item, PARK_SORT, Parked, Source, Step};
 use state::{AgendaKey, RowKey};
 
-use super::agenda::timer_id;
+use super::agenda::{effect_id, effect_name, timer_id};
 use super::assignment::{Assignment, ShardState};
 use super::batch::{self, Fate, HEAD, Prepared};
 use super::headers::HeaderList;
@@ -18,8 +18,9 @@ use super::settings::{Policy, Settings};
 use super::step::Needs;
 use super::versions::Versions;
 use crate::dead_letter::Reason;
-use crate::logic::Logic;
-use crate::processor::Timer;
+use crate::effects::{self, Effects};
+use crate::logic::{Logic, Opened};
+use crate::processor::{Outcome, Timer};
 
 /// Parked inputs of one subject that are tried in one frame.
 const PARKED_MAX: i64 = 64;
@@ -33,7 +34,7 @@ pub enum Origin {
     Item {
         /// The item.
         key: AgendaKey,
-        /// Name of the timer, when it is one that fires; else an input that is tried again.
+        /// Name in the head row, when it is a timer that fires or an effect; else an input that is tried again.
         timer: Option<String>,
         /// What happened to it before.
         before: Before,
@@ -70,6 +71,8 @@ pub enum Due {
         key: AgendaKey,
         /// Its subject.
         subject: Arc<str>,
+        /// What the attempt brought whose lease ends then; `None` when it is only due.
+        ended: Option<Result<Bytes, effects::Error>>,
     },
     /// What became of it: inputs in order, none when the item is gone.
     Inputs(Vec<Prepared>),
@@ -85,6 +88,8 @@ pub struct Look<'a> {
     pub settings: &'a Settings,
     /// The processor.
     pub logic: &'a dyn Logic,
+    /// Its effects.
+    pub effects: &'a Effects,
     /// Items the store was asked for.
     pub items: &'a HashMap<(i32, AgendaKey), Option<Bytes>>,
 }
@@ -110,7 +115,7 @@ impl Look<'_> {
     /// # Errors
     /// What cannot be: see [`super::decide::Undecided::Torn`].
     pub fn at(&mut self, due: &mut Due, missing: &mut Missing) -> Result<(), String> {
-        let Due::Entry { shard: number, key, subject } = due else { return Ok(()) };
+        let Due::Entry { shard: number, key, subject, ended } = due else { return Ok(()) };
         let Some(shard) = self.assignment.shards.get_mut(number) else { return Ok(()) };
         let item = match (shard.agenda.item(key), self.items.get(&(*number, key.clone()))) {
             (Some(item), _) => item.cloned(),
@@ -130,13 +135,15 @@ impl Look<'_> {
         let inputs = match item {
             Item::Timer { name, payload } => {
                 let origin = Origin::Item { key: key.clone(), timer: Some(name.clone()), before: Before::default() };
-                vec![timer(*number, subject, Timer { name, due: key.due, payload }, origin, self.logic)]
+                let place = (*number, &*subject);
+                vec![timer(place, Timer { name, due: key.due, payload }, origin, self.logic)]
             }
             Item::Retry(parked) => {
                 let origin = |before| Origin::Item { key: key.clone(), timer: None, before };
                 let place = (*number, &*subject);
                 restored(parked, place, origin, self, &mut wants).into_iter().collect()
             }
+            Item::Effect(effect) => vec![attempted(effect, (*number, &*subject), key, ended.take(), self)],
             Item::Held => parked(shard, *number, key, subject, &mut wants)?
                 .into_iter()
                 .filter_map(|(n, row)| {
@@ -199,7 +206,12 @@ fn restored(
     let origin = origin(Before { attempts, next_attempt, history });
     let (feed, offset, headers) = match source {
         Source::Timer { name, due } => {
-            return Some(timer(shard, subject, Timer { name, due, payload: value }, origin, look.logic));
+            return Some(timer((shard, subject), Timer { name, due, payload: value }, origin, look.logic));
+        }
+        Source::Outcome { id, name, attempts, ok } => {
+            let text = || String::from_utf8_lossy(&value).into_owned();
+            let result = if ok { Ok(value.clone()) } else { Err(text()) };
+            return Some(outcome((shard, subject), Outcome { id, name, attempts, result }, origin, look.logic));
         }
         // of a stream that is followed no more: no type of it is known, and it becomes a dead letter
         Source::Record { topic, offset, headers } => {
@@ -213,24 +225,82 @@ fn restored(
 }
 
 /// A timer that fires, as an input.
-fn timer(shard: i32, subject: &Arc<str>, timer: Timer, origin: Origin, logic: &dyn Logic) -> Prepared {
+fn timer((shard, subject): (i32, &Arc<str>), timer: Timer, origin: Origin, logic: &dyn Logic) -> Prepared {
     let id = timer_id(subject, &timer.name);
-    let key = EventKey::of("~agenda", &format!("{id}@{}", timer.due), None);
+    let cause = format!("{id}@{}", timer.due);
+    let source = Source::Timer { name: timer.name.clone(), due: timer.due };
+    let (due, payload) = (timer.due, timer.payload.clone());
+    let prepared = born((shard, subject), &id, &cause, payload, source, origin, || logic.timer(timer));
+    Prepared { envelope: Envelope { time: Some(due), ..prepared.envelope }, ..prepared }
+}
+
+/// The outcome of an effect, as an input.
+fn outcome((shard, subject): (i32, &Arc<str>), outcome: Outcome, origin: Origin, logic: &dyn Logic) -> Prepared {
+    let id = effect_id(&outcome.id);
+    let value = outcome.result.clone().unwrap_or_else(Bytes::from);
+    let Outcome { id: effect, name, attempts, result } = &outcome;
+    let source = Source::Outcome { id: effect.clone(), name: name.clone(), attempts: *attempts, ok: result.is_ok() };
+    born((shard, subject), &id, &id, value, source, origin, || logic.outcome(outcome))
+}
+
+/// An input that the engine itself brings forth: `id` is told as its cause, `unique` names it.
+fn born(
+    (shard, subject): (i32, &Arc<str>),
+    id: &str,
+    unique: &str,
+    value: Bytes,
+    source: Source,
+    origin: Origin,
+    open: impl FnOnce() -> Box<dyn Opened>,
+) -> Prepared {
     let record = Arrived {
         feed: Feed::EVENTS,
         shard,
         offset: -1,
-        appended_ms: timer.due / 1_000,
+        appended_ms: 0,
         key: Some(Bytes::copy_from_slice(subject.as_bytes())),
-        value: timer.payload.clone(),
+        value,
         headers: HeaderList::default(),
         writer: Writer::Unframed,
     };
-    let envelope = Envelope { id: id.to_string(), time: Some(timer.due), cause: Some(id.to_string()), ..Envelope::default() };
-    let opened = logic.timer(timer);
+    let envelope = Envelope { id: id.to_owned(), cause: Some(id.to_owned()), ..Envelope::default() };
+    let opened = open();
     let fate = match catch_unwind(AssertUnwindSafe(|| opened.reads())) {
         Ok(reads) => Fate::Ready { policy: Policy::timer(), opened, reads },
-        Err(_) => Fate::Dead(Reason::Panic, "timer_reads panicked".to_owned()),
+        Err(_) => Fate::Dead(Reason::Panic, "the reads of it panicked".to_owned()),
     };
-    Prepared { record, envelope, key, subject: subject.clone(), fate, origin }
+    let key = EventKey::of("~agenda", unique, None);
+    Prepared { record, envelope, key, subject: subject.clone(), fate, origin, source: Some(source), effect: None }
+}
+
+/// An effect that is due, or whose attempt has ended.
+fn attempted(
+    effect: Effect,
+    place: (i32, &Arc<str>),
+    key: &AgendaKey,
+    ended: Option<Result<Bytes, effects::Error>>,
+    look: &Look<'_>,
+) -> Prepared {
+    let id = key.id.strip_prefix("e/").unwrap_or_default().to_owned();
+    let origin = Origin::Item { key: key.clone(), timer: Some(effect_name(&id)), before: Before::default() };
+    let policy = look.effects.policy(&effect.name);
+    let left = policy.is_some_and(|policy| effect.attempts < policy.retry.attempts as i32);
+    let step = match ended {
+        None if left => Ok(Fate::Attempt(effect.clone())),
+        Some(Err(effects::Error::Retry(why))) if left => Ok(Fate::Requeue(effect.clone(), why)),
+        None if policy.is_none() => Err(Err(format!("there is no effect {:?} any more", effect.name))),
+        None => Err(Err("the lease of the last attempt has ended".to_owned())),
+        Some(Ok(brought)) => Err(Ok(brought)),
+        Some(Err(why)) => Err(Err(why.to_string())),
+    };
+    let result = match &step {
+        Ok(_) => Err(String::new()),
+        Err(result) => result.clone(),
+    };
+    let told = Outcome { id, name: effect.name.clone(), attempts: effect.attempts, result };
+    let prepared = outcome(place, told, origin, look.logic);
+    match step {
+        Ok(fate) => Prepared { fate, ..prepared },
+        Err(_) => Prepared { effect: Some(effect), ..prepared },
+    }
 }

@@ -10,7 +10,7 @@ use schemas::datum::Datum;
 use schemas::engine::Rejected;
 use schemas::key::{self, EventKey};
 use schemas::{frame, names};
-use state::records::{EventStatus, Product, State, Step};
+use state::records::{EventStatus, Product, Source, State, Step};
 use state::{StatusKey, StatusWrite};
 
 use super::due::Before;
@@ -39,6 +39,8 @@ pub struct Told<'a> {
     pub appended: i64,
     /// What results name as their cause instead of the event key.
     pub cause: Option<&'a str>,
+    /// What it is restored from when it waits and is no record.
+    pub source: Option<&'a Source>,
     /// What happened to it before.
     pub before: &'a Before,
     /// The frame's time, µs.

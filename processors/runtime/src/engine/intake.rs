@@ -6,8 +6,8 @@ use super::assignment::Assignment;
 use super::batch::{self, Batch};
 use super::cache::Image;
 use super::decide::{self, Undecided};
-use super::due::{Look, Missing};
-use super::step::{Action, Found, Needs, Scanned};
+use super::due::{Due, Look, Missing};
+use super::step::{Action, Ended, Found, Needs, Scanned};
 use super::{Core, Phase};
 
 impl Core {
@@ -24,7 +24,15 @@ impl Core {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
         // while records wait, due items get a quarter of the batch
         let quota = if self.pending.is_empty() { limits.batch_inputs } else { (limits.batch_inputs / 4).max(1) };
-        let mut due = assignment.due(now_us, quota);
+        let outcomes = assignment
+            .ended
+            .iter()
+            .take(quota)
+            .cloned()
+            .map(|Ended { shard, key, subject, outcome, .. }| Due::Entry { shard, key, subject, ended: Some(outcome) });
+        let mut due: Vec<_> = outcomes.collect();
+        let ended = due.len();
+        due.extend(assignment.due(now_us, quota, limits.effects));
         if assignment.is_backed_up(&self.settings) || (self.pending.is_empty() && due.is_empty()) {
             return self.poll();
         }
@@ -35,7 +43,7 @@ impl Core {
         let records = records.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
         // one entry of a held subject becomes many inputs
         let inputs_max = if self.redo == 0 { inputs_max } else { take };
-        self.read(Batch::of(due, records, inputs_max), now_us)
+        self.read(Batch::of(due, ended, records, inputs_max), now_us)
     }
 
     /// Looks further into the agenda before it runs out, shard by shard, once the store has all of the shard's frames.
@@ -71,7 +79,8 @@ impl Core {
         let mut missing = Missing::default();
         let Batch { due, items, .. } = &mut batch;
         let (versions, settings, logic) = (&self.versions, &*self.settings, &*self.logic);
-        let mut look = Look { assignment, versions, settings, logic, items };
+        let effects = &self.effects;
+        let mut look = Look { assignment, versions, settings, logic, effects, items };
         for due in due {
             if let Err(why) = look.at(due, &mut missing) {
                 return self.torn(&why);
@@ -128,9 +137,12 @@ impl Core {
 
     fn decide(&mut self, batch: Batch, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
-        match decide::decide(batch, assignment, &self.settings, &self.writer, now_us) {
+        match decide::decide(batch, assignment, &self.settings, &self.effects, &self.writer, now_us) {
             // every due entry was only a hint
-            Ok((transaction, _)) if transaction.changes.is_empty() => self.poll(),
+            Ok((transaction, _)) if transaction.changes.is_empty() => {
+                assignment.ended.drain(..transaction.ended);
+                self.poll()
+            }
             Ok((transaction, tally)) => self.begin(transaction, tally),
             // what comes before it is committed first; then its range is read again, with their changes in memory
             Err(Undecided::Short(at)) if at > 0 => self.batch_of(at, now_us),

@@ -39,6 +39,8 @@ pub struct Limits {
     pub agenda_index: usize,
     /// Inputs that wait behind another of their subject; more are dead letters.
     pub park: usize,
+    /// Attempts at effects that a worker makes at a time.
+    pub effects: usize,
     /// Status rows live this long.
     pub status_life: Duration,
     /// An aborted batch is tried again this often before the worker restarts.
@@ -63,6 +65,7 @@ impl Default for Limits {
             dedupe_keys: 2_000_000,
             agenda_index: 100_000,
             park: 10_000,
+            effects: 64,
             status_life: Duration::from_secs(7 * 24 * 3600),
             redo_attempts: 5,
             apply_age: Duration::from_secs(600),

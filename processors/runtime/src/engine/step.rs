@@ -1,7 +1,9 @@
 //! What the core is told, what it asks for, and what comes with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use schemas::registry::RegisteredSchema;
 use state::{AgendaItem, AgendaKey, Cell, Frame, Mark, RowKey, RowRange};
 
@@ -20,6 +22,8 @@ pub enum Event {
         inputs: Vec<Arrived>,
         /// Contiguous frames in the store: assignment number, shard, frame number.
         acks: Vec<(u64, i32, i64)>,
+        /// Attempts that have ended.
+        ended: Vec<Ended>,
     },
     /// The group gave us shards (rebalance callback).
     Assigned {
@@ -189,6 +193,40 @@ pub struct Committed {
     pub mark: Mark,
 }
 
+/// An attempt at an effect, recorded as under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Shard number.
+    pub shard: i32,
+    /// Its item, which is due when the lease ends.
+    pub key: AgendaKey,
+    /// Subject that started it.
+    pub subject: Arc<str>,
+    /// Name of the effect.
+    pub name: String,
+    /// Its argument.
+    pub argument: Bytes,
+    /// 1 for the first.
+    pub attempt: i32,
+    /// It must end [`crate::effects::LEASE_MARGIN`] before this is over.
+    pub lease: Duration,
+}
+
+/// What an attempt brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Assignment that made it; outcomes of another one are dropped.
+    pub assignment: u64,
+    /// Shard number.
+    pub shard: i32,
+    /// Its item.
+    pub key: AgendaKey,
+    /// Its subject.
+    pub subject: Arc<str>,
+    /// What it brought.
+    pub outcome: Result<Bytes, crate::effects::Error>,
+}
+
 /// What a step asks for.
 #[derive(Debug)]
 pub struct Step {
@@ -196,6 +234,8 @@ pub struct Step {
     pub action: Action,
     /// Frames for the applier; non-empty only right after a commit.
     pub committed: Vec<Committed>,
+    /// Attempts at effects to be made now; non-empty only right after a commit.
+    pub attempts: Vec<(u64, Attempt)>,
     /// Counts of the batch that was committed by this step.
     pub tally: Option<Tally>,
 }

@@ -1,6 +1,7 @@
 //! The engine core against a world in memory: a log, topics and rows that do exactly what they are told.
 
 mod agenda;
+mod effects;
 mod links;
 mod settle;
 mod world;

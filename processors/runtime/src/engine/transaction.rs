@@ -7,6 +7,7 @@ use super::headers::HeaderList;
 use super::input::Inlet;
 use super::log;
 use super::recover::Tip;
+use super::step::Attempt;
 
 /// One of the topics a worker writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +66,10 @@ pub struct Transaction {
     pub inputs: usize,
     /// It proves an assignment; nothing has been read yet.
     pub claim: bool,
+    /// Attempts at effects that it records.
+    pub attempts: Vec<Attempt>,
+    /// Ended attempts in it.
+    pub ended: usize,
 }
 
 /// What the transaction does to one shard.

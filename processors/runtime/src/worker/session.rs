@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Worker;
 use super::applier::{self, Applier, Job};
+use super::executor::Executor;
 use super::gather::{Gather, Polled};
 use super::group::GroupContext;
 use super::producer::Producer;
@@ -62,6 +63,7 @@ pub(crate) struct Session<'w> {
     writers: Writers,
     lost_at: Option<Instant>,
     gauges_at: Instant,
+    executor: Executor,
     /// Positions of the open transaction.
     moving: Vec<(Inlet, i64)>,
 }
@@ -98,6 +100,7 @@ impl<'w> Session<'w> {
             applier_done,
             lost_at: None,
             gauges_at: Instant::now(),
+            executor: Executor::new(settings.stream.clone(), parts.logic.effects(), worker.lifecycle.clone()),
             moving: Vec::new(),
         })
     }
@@ -132,7 +135,11 @@ impl<'w> Session<'w> {
                     return ended;
                 }
             }
-            let Step { action: next, committed, tally } = self.core.step(event, now_us());
+            let Step { action: next, committed, attempts, tally } = self.core.step(event, now_us());
+            if !attempts.is_empty() {
+                let _entered = self.worker.tokio.enter();
+                attempts.into_iter().for_each(|(assignment, attempt)| self.executor.start(assignment, attempt));
+            }
             if let Some(tally) = tally {
                 metrics::committed(stream, tally);
                 self.gather.traces().committed(&self.moving);
@@ -226,7 +233,9 @@ impl<'w> Session<'w> {
 
     fn told(&mut self, polled: Polled) -> Result<Event, Failure> {
         match polled {
-            Polled::Inputs(inputs) => Ok(Event::Polled { inputs, acks: self.acks.try_iter().collect() }),
+            Polled::Inputs(inputs) => {
+                Ok(Event::Polled { inputs, acks: self.acks.try_iter().collect(), ended: self.executor.ended() })
+            }
             Polled::Assigned { shards, generation, metadata } => {
                 self.metadata = Some(metadata);
                 self.lost_at = None;

@@ -49,3 +49,19 @@ async fn a_row_of_an_earlier_schema_is_read_with_the_present_one() {
     assert_eq!(deployment.kafka.read(&deployment.topics.dead("flights")).await.len(), 0);
     Deployment::stop(worker).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_is_attempted_until_it_has_an_outcome_and_the_outcome_is_an_input() {
+    let deployment = Deployment::new("effects").await;
+    let worker = deployment.start("slot").await;
+    deployment.depart("ATL", 671, "asks").await;
+    let results = deployment.await_records(&deployment.topics.results("flights"), 1).await;
+    assert!(results[0].header("cause").unwrap().starts_with("e/"));
+    testkit::eventually_async(crate::deployment::PATIENCE, || async {
+        (deployment.stored_flights("ATL").await == Some(1)).then_some(())
+    })
+    .await;
+    Deployment::stop(worker).await;
+    let report = deployment.audit(false).await;
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}

@@ -7,8 +7,9 @@ use std::time::Duration;
 use chassis::kafka::topics::{Spec, ensure};
 use chassis::lifecycle::Lifecycle;
 use runtime::dead_letter::desk::Desk;
-use runtime::{Context, Decision, Options, Parts, Processor, Reads, Rejection, Rows, Timer, logic};
-use schemas::catalog::Catalog;
+use runtime::effects::{self, Effects, Policy};
+use runtime::{Context, Decision, Options, Outcome, Parts, Processor, Reads, Rejection, Rows, Timer, logic};
+use schemas::catalog::{Catalog, Retry};
 use schemas::datum::Datum;
 use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row, SendEvent};
 use schemas::names::Topics;
@@ -25,7 +26,7 @@ pub(crate) const SLOW_ONCE: i32 = 670;
 static SLEPT: AtomicBool = AtomicBool::new(false);
 
 /// Counts flights per airport; a delay of 666 minutes panics until that is `fixed`, 667 can never be processed, 668 must wait
-/// for another flight, 669 counts when its timer fires, two seconds later.
+/// for another flight, 669 counts when its timer fires, two seconds later, 671 when its effect has ended, which fails once.
 struct Count {
     fixed: bool,
 }
@@ -53,6 +54,9 @@ impl Processor for Count {
         if flight.delay_minutes == 669 {
             return Ok(Decision::new().set_timer("count", ctx.now + 2_000_000, "LAX"));
         }
+        if flight.delay_minutes == 671 {
+            return Ok(Decision::new().effect("ask", "SFO"));
+        }
         let before = match rows.get("") {
             Some(Row::Airport(airport)) => airport.flights,
             _ => 0,
@@ -76,6 +80,21 @@ impl Processor for Count {
             delay_minutes_sum: 0,
         };
         Ok(Decision::new().put("", Row::Airport(airport)).emit(ResultEvent::FlightRecorded(told)))
+    }
+
+    fn effects(&self) -> Effects {
+        let retry = Retry { base_ms: 100, ..Retry::default() };
+        Effects::default().with("ask", Policy { retry, ..Policy::default() }, |call| async move {
+            match call.attempt {
+                1 => Err(effects::Error::Retry("planted".into())),
+                _ => Ok(call.argument),
+            }
+        })
+    }
+
+    fn outcome(&self, outcome: Outcome, rows: &Rows<Row>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        assert_eq!((outcome.attempts, outcome.result.as_deref()), (2, Ok(&b"SFO"[..])));
+        self.timer(Timer { name: outcome.name, due: 0, payload: outcome.result.unwrap() }, rows, ctx)
     }
 
     fn timer(&self, timer: Timer, rows: &Rows<Row>, ctx: &Context) -> Result<Decision<Self>, Rejection> {

@@ -10,7 +10,8 @@ const VERSION: u8 = 1;
 /// Bytes of an input that is kept, with its headers, at the most.
 const INPUT_BYTES_MAX: usize = 1 << 20;
 
-/// What an agenda item is, by its id: `t/<subject>/<name>`, `r/<event key>`, `h/<subject>`.
+/// What an agenda item is, by its id: `t/<subject>/<name>`, `r/<event key>`, `h/<subject>`,
+/// `e/<effect id>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A timer of the subject.
@@ -24,6 +25,25 @@ pub enum Item {
     Retry(Parked),
     /// The subject is held: its parked inputs are tried again.
     Held,
+    /// Work outside that was started.
+    Effect(Effect),
+}
+
+/// An effect that has no outcome yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// Its name.
+    pub name: String,
+    /// What the processor gave along.
+    pub argument: Bytes,
+    /// Attempts made, one that is under way included.
+    pub attempts: i32,
+    /// An attempt is under way; the item is due when its lease ends.
+    pub processing: bool,
+    /// Key and offset of the event whose status shows it.
+    pub event: Option<([u8; 16], i64)>,
+    /// Steps so far.
+    pub history: Vec<Step>,
 }
 
 /// An input that waits, in an item or in a row `~park/<n>`.
@@ -69,6 +89,17 @@ pub enum Source {
         /// µs.
         due: i64,
     },
+    /// The outcome of an effect; its value is what it brought, or why it brought nothing.
+    Outcome {
+        /// The effect.
+        id: String,
+        /// Its name.
+        name: String,
+        /// Attempts made.
+        attempts: i32,
+        /// Whether it succeeded.
+        ok: bool,
+    },
 }
 
 impl Item {
@@ -87,6 +118,10 @@ impl Item {
                 parked.write(&mut out);
             }
             Self::Held => out.long(2),
+            Self::Effect(effect) => {
+                out.long(3);
+                effect.write(&mut out);
+            }
         }
         out.finish()
     }
@@ -101,11 +136,51 @@ impl Item {
             0 => Self::Timer { name: item.string()?, payload: item.bytes(INPUT_BYTES_MAX)? },
             1 => Self::Retry(Parked::read(&mut item)?),
             2 => Self::Held,
+            3 => Self::Effect(Effect::read(&mut item)?),
             _ => return Err(item.invalid("an unknown kind of item")),
         };
         item.end()?;
         Ok(decoded)
     }
+}
+
+impl Effect {
+    fn write(&self, out: &mut Writer) {
+        out.string(&self.name);
+        out.bytes(&self.argument);
+        out.long(i64::from(self.attempts));
+        out.long(i64::from(self.processing));
+        out.optional(self.event, |out, (key, offset)| {
+            out.fixed(&key);
+            out.long(offset);
+        });
+        write_history(out, &self.history);
+    }
+
+    fn read(row: &mut Reader<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            name: row.string()?,
+            argument: row.bytes(INPUT_BYTES_MAX)?,
+            attempts: row.int()?,
+            processing: row.long()? != 0,
+            event: row.optional(|row| {
+                let key = row.fixed(16)?.try_into().map_err(|_| row.invalid("an event key"))?;
+                Ok((key, row.long()?))
+            })?,
+            history: read_history(row)?,
+        })
+    }
+}
+
+fn write_history(out: &mut Writer, history: &[Step]) {
+    out.block(history.iter(), |out, step| {
+        out.long(step.state as i64);
+        out.long(step.at);
+    });
+}
+
+fn read_history(row: &mut Reader<'_>) -> Result<Vec<Step>, Error> {
+    row.blocks(HISTORY_MAX, |row| Ok(Step { state: State::read(row)?, at: row.long()? }))
 }
 
 impl Parked {
@@ -141,28 +216,33 @@ impl Parked {
                 out.string(name);
                 out.long(*due);
             }
+            Source::Outcome { id, name, attempts, ok } => {
+                out.long(2);
+                out.string(id);
+                out.string(name);
+                out.long(i64::from(*attempts));
+                out.long(i64::from(*ok));
+            }
         }
         out.long(self.input.appended_ms);
         out.bytes(&self.input.value);
         out.long(i64::from(self.attempts));
         out.long(self.next_attempt);
-        out.block(self.history.iter(), |out, step| {
-            out.long(step.state as i64);
-            out.long(step.at);
-        });
+        write_history(out, &self.history);
     }
 
     fn read(row: &mut Reader<'_>) -> Result<Self, Error> {
         let source = match row.long()? {
             0 => Source::Record { topic: row.string()?, offset: row.long()?, headers: row.bytes(INPUT_BYTES_MAX)? },
             1 => Source::Timer { name: row.string()?, due: row.long()? },
+            2 => Source::Outcome { id: row.string()?, name: row.string()?, attempts: row.int()?, ok: row.long()? != 0 },
             _ => return Err(row.invalid("an unknown source of an input")),
         };
         Ok(Self {
             input: Input { source, appended_ms: row.long()?, value: row.bytes(INPUT_BYTES_MAX)? },
             attempts: row.int()?,
             next_attempt: row.long()?,
-            history: row.blocks(HISTORY_MAX, |row| Ok(Step { state: State::read(row)?, at: row.long()? }))?,
+            history: read_history(row)?,
         })
     }
 }
@@ -175,7 +255,8 @@ mod tests {
     fn what_waits_comes_back_as_it_was() {
         let record = Source::Record { topic: "orders.events".into(), offset: 7, headers: Bytes::from_static(b"headers") };
         let timer = Source::Timer { name: "hold".into(), due: 5 };
-        for source in [record, timer] {
+        let outcome = Source::Outcome { id: "ab".into(), name: "mail".into(), attempts: 3, ok: true };
+        for source in [record, timer, outcome] {
             let parked = Parked {
                 input: Input { source, appended_ms: 1, value: vec![3; 100_000].into() },
                 attempts: 2,
@@ -189,6 +270,15 @@ mod tests {
         let timer = Item::Timer { name: "hold".into(), payload: Bytes::from_static(b"x") };
         assert_eq!(Item::decode(&timer.encode()).unwrap(), timer);
         assert_eq!(Item::decode(&Item::Held.encode()).unwrap(), Item::Held);
+        let effect = Item::Effect(Effect {
+            name: "mail".into(),
+            argument: Bytes::from_static(b"to"),
+            attempts: 1,
+            processing: true,
+            event: Some(([7; 16], 40)),
+            history: vec![Step { state: State::Queued, at: 1 }],
+        });
+        assert_eq!(Item::decode(&effect.encode()).unwrap(), effect);
         assert!(Item::decode(&[VERSION, 40]).is_err());
         assert!(Item::decode(&timer.encode()[..4]).is_err());
     }

@@ -23,7 +23,8 @@ impl ShardWork<'_> {
         let (Origin::Item { key, .. } | Origin::Park { key, .. }) = origin else { return Ok(true) };
         let at = self.work(subject)?;
         let work = &mut self.works[at];
-        if key.due > self.ts {
+        // the outcome of an effect comes before its lease ends
+        if key.due > self.ts && !key.id.starts_with("e/") {
             return Ok(false);
         }
         match origin {
@@ -62,7 +63,7 @@ impl ShardWork<'_> {
         if tracking != Tracking::None {
             self.works[at].status.push(told.write(&status, self.settings));
         }
-        let parked = Parked { input: self.input(told, &Origin::Topic), attempts: 0, next_attempt: 0, history };
+        let parked = Parked { input: self.input(told), attempts: 0, next_attempt: 0, history };
         self.put_parked(at, self.works[at].head.back, Some(&parked));
         self.works[at].head.back += 1;
         Ok(Done::Waits)
@@ -82,7 +83,7 @@ impl ShardWork<'_> {
         if policy.tracking != Tracking::None {
             self.works[at].status.push(told.write(&status, self.settings));
         }
-        let parked = Parked { input: self.input(told, origin), attempts, next_attempt: due, history: status.history };
+        let parked = Parked { input: self.input(told), attempts, next_attempt: due, history: status.history };
         match origin {
             Origin::Park { n, .. } => {
                 self.put_parked(at, *n, Some(&parked));
@@ -133,26 +134,19 @@ impl ShardWork<'_> {
     }
 
     /// The input as it can be restored.
-    fn input(&self, told: &Told<'_>, origin: &Origin) -> Input {
-        let fired = told.envelope.cause.is_some();
-        let source = match (origin, told.envelope.time) {
-            (Origin::Item { .. }, Some(due)) if fired => {
-                let prefix = timer_id(told.subject, "");
-                let name = told.envelope.id.strip_prefix(&*prefix).unwrap_or_default().to_owned();
-                Source::Timer { name, due }
-            }
-            _ => Source::Record {
-                topic: self.settings.topic(told.record.feed).to_string(),
-                offset: told.record.offset,
-                headers: told.record.headers.flat(),
-            },
-        };
+    fn input(&self, told: &Told<'_>) -> Input {
+        let source = told.source.cloned().unwrap_or_else(|| Source::Record {
+            topic: self.settings.topic(told.record.feed).to_string(),
+            offset: told.record.offset,
+            headers: told.record.headers.flat(),
+        });
         Input { source, appended_ms: told.appended, value: told.record.value.clone() }
     }
 
     /// Checks what a decision says of timers; nothing changes.
     pub(super) fn check_timers(&self, at: usize, timers: &[(String, Option<(i64, Bytes)>)]) -> Result<(), Stop> {
-        let mut names: Vec<&str> = self.works[at].head.timers.keys().map(String::as_str).collect();
+        let names = self.works[at].head.timers.keys().map(String::as_str);
+        let mut names: Vec<&str> = names.filter(|name| !name.starts_with('~')).collect();
         for (name, set) in timers {
             let fits = (1..=TIMER_NAME_MAX).contains(&name.len()) && !name.contains('/') && !name.starts_with('~');
             if !fits {
@@ -198,7 +192,7 @@ impl ShardWork<'_> {
 }
 
 /// What attempt `attempt` is followed by, µs: a random part (full jitter) of the exponential wait, the same in a redo.
-fn backoff(retry: Retry, key: EventKey, attempt: i32) -> i64 {
+pub(super) fn backoff(retry: Retry, key: EventKey, attempt: i32) -> i64 {
     let longest = retry.base_ms as f64 * retry.factor.powi(attempt - 1);
     let longest_us = longest.min(retry.cap_ms as f64) * 1_000.0;
     let mut hasher = blake3::Hasher::new_derive_key("forebay retry jitter v1");

@@ -17,7 +17,7 @@ use crate::engine::transaction::{OutRecord, ShardChange, Topic, Transaction};
 impl ShardWork<'_> {
     /// DATA and TRAILER of the shard, and the frame for the store.
     pub(super) fn finish(self, writer: &WriterId, transaction: &mut Transaction) {
-        let Self { shard, settings, ts, horizon, positions, works, records, accepted, .. } = self;
+        let Self { shard, settings, ts, horizon, positions, works, records, accepted, attempts, .. } = self;
         let n = shard.tip.n + 1;
         let mut frame = Frame {
             shard: shard.shard.clone(),
@@ -30,6 +30,7 @@ impl ShardWork<'_> {
             dedupe_ended: shard.dedupe.ended(horizon).collect(),
         };
         let number = shard.shard.number;
+        transaction.attempts.extend(attempts);
         transaction.records.extend(records);
         let first_data = transaction.records.len();
         for work in works {

@@ -23,7 +23,7 @@ impl ShardWork<'_> {
         let ticket = Ticket::decode(ticket).ok_or_else(|| (Reason::Terminal, "a ticket that is none".to_owned()))?;
         let Ticket { key, offset, appended, taken_up, event_type } = ticket;
         let before = Before::default();
-        let told = emit::Told { key, appended: appended / 1_000, cause: None, before: &before, ..*told };
+        let told = emit::Told { key, appended: appended / 1_000, cause: None, source: None, before: &before, ..*told };
         let mut results = results.to_vec();
         if let Err(refusal) = outcome {
             results.extend(self.rejection(&event_type, refusal));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use schemas::catalog::Tracking;
 use schemas::frame;
 use state::records::{Head, Product};
 use state::{AgendaKey, StatusWrite};
@@ -103,7 +104,13 @@ impl ShardWork<'_> {
     }
 
     /// Takes a decision over. Everything is checked before anything changes.
-    pub(super) fn accept(&mut self, at: usize, told: &emit::Told<'_>, decision: &RawDecision) -> Result<Vec<Product>, Stop> {
+    pub(super) fn accept(
+        &mut self,
+        at: usize,
+        told: &emit::Told<'_>,
+        tracking: Tracking,
+        decision: &RawDecision,
+    ) -> Result<Vec<Product>, Stop> {
         let mut slots = Vec::with_capacity(decision.rows.len());
         for change in &decision.rows {
             if change.sort.starts_with('~') {
@@ -116,6 +123,7 @@ impl ShardWork<'_> {
             slots.push((change.sort.clone(), Image { val, expire_at: change.expire_at }));
         }
         self.check_timers(at, &decision.timers)?;
+        self.check_effects(at, &decision.effects)?;
         let sends = told.sends(&decision.sends, self.settings)?;
         let mut products = match &decision.settles {
             None => self.tell(at, told, &decision.results)?,
@@ -130,6 +138,8 @@ impl ShardWork<'_> {
             self.works[at].put(sort, image);
         }
         self.set_timers(at, &decision.timers);
+        self.cancel_effects(at, &decision.cancels);
+        self.start_effects(at, told, tracking, &decision.effects);
         Ok(products)
     }
 

@@ -1,29 +1,16 @@
 //! Timers and retries.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 use schemas::names;
 use state::records::State;
 
 use super::world::{Fault, World};
-use crate::engine::settings::Settings;
 
 /// A second, µs.
 const SECOND: i64 = 1_000_000;
 
 fn sums(world: &World, subject: &str) -> Vec<i64> {
     world.results(subject).into_iter().map(|(_, sum)| sum).collect()
-}
-
-/// A world whose settings differ.
-fn world_with(change: impl FnOnce(&mut Settings)) -> World {
-    let mut world = World::new();
-    let mut settings = (*world.settings).clone();
-    change(&mut settings);
-    world.settings = Arc::new(settings);
-    world.take_over();
-    world
 }
 
 #[test]
@@ -212,7 +199,7 @@ fn a_timer_that_is_to_be_tried_again_is() {
 
 #[test]
 fn a_park_has_a_bound() {
-    let mut world = world_with(|settings| settings.limits.park = 2);
+    let mut world = World::with(|settings| settings.limits.park = 2);
     world.send_all(["a need 3", "a +1", "a +2", "a +3"]);
     world.run();
     assert_eq!(world.dead(), ["park_full", "park_full"]);
@@ -270,7 +257,7 @@ proptest! {
     /// Whatever happens: every event and timer counts once, strict ones in their order, and nothing is left over.
     #[test]
     fn everything_that_waits_takes_effect_once(deeds in proptest::collection::vec(deed(), 1..60)) {
-        let mut world = world_with(|settings| {
+        let mut world = World::with(|settings| {
             settings.limits.agenda_index = 3;
             settings.event_types.values_mut().for_each(|event| event.retry.attempts = 1_000);
         });

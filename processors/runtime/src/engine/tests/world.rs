@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use schemas::catalog::{Catalog, FollowStart, HeaderStyle, Ordering, RecordSchema, Retry, Tracking};
@@ -14,6 +15,7 @@ use schemas::registry::RegisteredSchema;
 use state::records::{EventStatus, State};
 use state::{AgendaKey, Frame, Memory, RowKey, RowWrite, Shard, StateStore};
 
+use crate::effects::{self, Effects};
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::decide::Tally;
 use crate::engine::headers::HeaderList;
@@ -22,10 +24,10 @@ use crate::engine::recover::{LogRecord, rebuild};
 use crate::engine::rules::Rules;
 use crate::engine::settings::{EngineIds, EventSpec, FollowSpec, Limits, RowReader, SendSpec, Settings, Target};
 use crate::engine::transaction::{OutRecord, Topic, Transaction};
-use crate::engine::{Action, Committed, Core, Event, Failure};
+use crate::engine::{Action, Attempt, Committed, Core, Ended, Event, Failure};
 use crate::fetch::{fetch, scan};
 use crate::restore::{Plan, restore};
-use crate::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows, Timer, logic};
+use crate::{Context, Decision, Outcome, Processor, Reads, Refusal, Rejection, Rows, Timer, logic};
 
 const SHARDS: i32 = 2;
 
@@ -123,6 +125,8 @@ impl Processor for Sums {
                 let due = ctx.now + delay_ms.parse::<i64>().unwrap() * 1_000;
                 Ok(Decision::new().set_timer(name, due, payload.to_owned()))
             }
+            text if text.starts_with("effect ") => Ok(Decision::new().effect("mail", text[7..].to_owned())),
+            text if text.starts_with("cancel ") => Ok(Decision::new().cancel_effect(&text[7..])),
             text if text.starts_with("clear ") => Ok(Decision::new().clear_timer(&text[6..])),
             text if text.starts_with("send ") => {
                 let sends = text[5..].split(", ").filter_map(|send| send.split_once(' '));
@@ -133,6 +137,17 @@ impl Processor for Sums {
                 Ok(Decision::new().put("", Text(sum.to_string())).emit(Text(sum.to_string())))
             }
         }
+    }
+
+    fn effects(&self) -> Effects {
+        let retry = Retry { base_ms: 1_000, factor: 2.0, cap_ms: 10_000, attempts: 3 };
+        let policy = effects::Policy { lease: Duration::from_secs(30), retry };
+        Effects::default().with("mail", policy, |_| async { Err(effects::Error::Terminal("the world answers".into())) })
+    }
+
+    fn outcome(&self, outcome: Outcome, _rows: &Rows<Text>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        let told = outcome.result.map_or(-1, |brought| std::str::from_utf8(&brought).unwrap().parse().unwrap());
+        Ok(Decision::new().emit(Text(told.to_string())))
     }
 
     fn timer(&self, timer: Timer, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
@@ -167,6 +182,10 @@ pub(super) struct World {
     staged: Vec<OutRecord>,
     pub(super) store: Memory,
     unheard: Vec<Committed>,
+    /// Attempts the core asked for.
+    pub(super) attempts: Vec<(u8, Attempt)>,
+    /// Attempts that have ended.
+    pub(super) ended: Vec<Ended>,
     pub(super) registered: HashMap<i32, Arc<RegisteredSchema>>,
     acks: Vec<(u64, i32, i64)>,
     fault: Option<Fault>,
@@ -195,6 +214,8 @@ impl World {
             staged: Vec::new(),
             store: Memory::new(),
             unheard: Vec::new(),
+            attempts: Vec::new(),
+            ended: Vec::new(),
             registered: HashMap::new(),
             acks: Vec::new(),
             fault: None,
@@ -203,6 +224,16 @@ impl World {
             extra: Vec::new(),
             taken_over: VecDeque::new(),
         };
+        world.take_over();
+        world
+    }
+
+    /// A world whose settings differ.
+    pub(super) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut world = Self::new();
+        let mut settings = (*world.settings).clone();
+        change(&mut settings);
+        world.settings = Arc::new(settings);
         world.take_over();
         world
     }
@@ -306,6 +337,7 @@ impl World {
         self.staged.clear();
         self.acks.clear();
         self.unheard.clear();
+        self.ended.clear();
         self.taken_over.push_back(Event::Assigned { generation: i32::from(self.instances), shards: (0..SHARDS).collect() });
         self.next = None;
         self.run();
@@ -329,6 +361,7 @@ impl World {
                 self.tally.parked += tally.parked;
                 self.tally.retries += tally.retries;
             }
+            self.attempts.extend(step.attempts.into_iter().map(|(_, attempt)| (self.instances, attempt)));
             for committed in step.committed {
                 if self.store_is_deaf {
                     self.unheard.push(committed);
@@ -354,7 +387,7 @@ impl World {
                     return Some(event);
                 }
                 let inputs = if take { self.poll(inputs_max) } else { Vec::new() };
-                Event::Polled { inputs, acks: std::mem::take(&mut self.acks) }
+                Event::Polled { inputs, acks: std::mem::take(&mut self.acks), ended: std::mem::take(&mut self.ended) }
             }
             Action::Recover(shards) => {
                 let shards = shards.into_iter().map(|number| self.recover(number)).collect();
@@ -605,6 +638,26 @@ impl World {
         };
         wait(self.store.apply(&frame));
         self.store_is_deaf = true;
+    }
+
+    /// The oldest attempt the core asked for ends.
+    pub(super) fn end_attempt(&mut self, outcome: Result<&str, effects::Error>) -> Attempt {
+        let (instance, attempt) = self.attempts.remove(0);
+        let Attempt { shard, key, subject, .. } = attempt.clone();
+        let outcome = outcome.map(|brought| Bytes::copy_from_slice(brought.as_bytes()));
+        // a worker that is gone hears of nothing
+        if instance == self.instances {
+            let assignment = self.core.assignment().unwrap().number;
+            self.ended.push(Ended { assignment, shard, key, subject, outcome });
+        }
+        attempt
+    }
+
+    /// State of an effect in the status of its event.
+    pub(super) fn effect_state(&self, event: &str) -> State {
+        let parts = wait(self.store.status(&[EventKey::of("test", event, None).0])).remove(0);
+        let part = parts.iter().find(|part| part.part.starts_with("e/")).unwrap();
+        EventStatus::decode(part.cell.val.as_ref().unwrap()).unwrap().state
     }
 
     /// The store hears of everything it was deaf for.

@@ -215,7 +215,7 @@ impl Session {
             let of = |input: &Arrived| format!("{}/{}", input.shard, input.offset);
             self.place.tell(|| format!("polled {}", inputs.iter().map(of).collect::<Vec<_>>().join(" ")));
         }
-        Ok(Event::Polled { inputs, acks })
+        Ok(Event::Polled { inputs, acks, ended: Vec::new() })
     }
 
     /// Marks, barrier, logs, replay; one shard after the other.

@@ -1,0 +1,94 @@
+//! Work outside the transaction: functions that a processor starts by name, and the engine calls until one outcome is
+//! recorded. A target may be called more than once; the id of an effect is the same in every attempt.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use schemas::catalog::Retry;
+
+/// Bytes of an argument, and of an outcome, at the most.
+pub const EFFECT_BYTES_MAX: usize = 64 << 10;
+/// Effects of one subject that are open at a time.
+pub const EFFECTS_PER_SUBJECT_MAX: usize = 64;
+/// An attempt ends this long before its lease does.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// One attempt, as the function sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The same in every attempt: the idempotency key for the target.
+    pub id: String,
+    /// What the processor gave along.
+    pub argument: Bytes,
+    /// 1 for the first.
+    pub attempt: i32,
+}
+
+/// Why an attempt brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Again later, while attempts are left.
+    #[error("{0}")]
+    Retry(String),
+    /// Never.
+    #[error("{0}")]
+    Terminal(String),
+}
+
+/// How an effect is attempted.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How long an attempt may take, with [`LEASE_MARGIN`]; after it another owner may try. At least 6 s.
+    pub lease: Duration,
+    /// Backoff and number of attempts.
+    pub retry: Retry,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(35), retry: Retry::default() }
+    }
+}
+
+type Run = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Bytes, Error>> + Send + Sync>;
+
+/// The effects of a processor by name.
+#[derive(Clone, Default)]
+pub struct Effects {
+    by_name: HashMap<String, (Policy, Run)>,
+}
+
+impl fmt::Debug for Effects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+impl Effects {
+    /// And the effect `name`, carried out by `run`.
+    #[must_use]
+    pub fn with<F>(mut self, name: &str, policy: Policy, run: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Bytes, Error>> + Send + 'static,
+    {
+        let policy = Policy { lease: policy.lease.max(LEASE_MARGIN + Duration::from_secs(1)), ..policy };
+        self.by_name.insert(name.to_owned(), (policy, Arc::new(move |call| run(call).boxed())));
+        self
+    }
+
+    /// How the effect is attempted; `None` when there is no such effect.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<Policy> {
+        self.by_name.get(name).map(|(policy, _)| *policy)
+    }
+
+    /// An attempt, to be awaited; `None` when there is no such effect.
+    #[must_use]
+    pub fn call(&self, name: &str, call: Call) -> Option<BoxFuture<'static, Result<Bytes, Error>>> {
+        self.by_name.get(name).map(|(_, run)| run(call))
+    }
+}

@@ -1,0 +1,152 @@
+//! Effects: what a decision starts and cancels, and the attempts that a frame records before they are made.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use schemas::catalog::Tracking;
+use state::records::{Effect, EventStatus, Item, State};
+use state::{AgendaKey, StatusKey, StatusWrite};
+
+use super::again::backoff;
+use super::{ShardWork, Stop};
+use crate::dead_letter::Reason;
+use crate::effects::{EFFECT_BYTES_MAX, EFFECTS_PER_SUBJECT_MAX};
+use crate::engine::agenda::{effect_id, effect_name};
+use crate::engine::emit::Told;
+use crate::engine::step::Attempt;
+use crate::processor::effect_id_of;
+
+impl ShardWork<'_> {
+    /// Checks what a decision says of effects; nothing changes.
+    pub(super) fn check_effects(&self, at: usize, effects: &[(String, Bytes)]) -> Result<(), Stop> {
+        for (name, argument) in effects {
+            if self.effects.policy(name).is_none() {
+                return Err(Stop::Dead(Reason::Terminal, format!("{} has no effect {name:?}", self.settings.stream)));
+            }
+            if argument.len() > EFFECT_BYTES_MAX {
+                return Err(Stop::Dead(Reason::TooLarge, format!("the argument of effect {name:?} is {} bytes", argument.len())));
+            }
+        }
+        let open = self.works[at].head.timers.keys().filter(|name| name.starts_with('~')).count();
+        if !effects.is_empty() && open + effects.len() > EFFECTS_PER_SUBJECT_MAX {
+            return Err(Stop::Dead(Reason::Terminal, format!("{open} effects are open; {EFFECTS_PER_SUBJECT_MAX} are allowed")));
+        }
+        Ok(())
+    }
+
+    /// Starts effects: each is due at once, and attempted when there is a place.
+    pub(super) fn start_effects(&mut self, at: usize, told: &Told<'_>, tracking: Tracking, effects: &[(String, Bytes)]) {
+        let event = (told.cause.is_none() && tracking != Tracking::None).then_some((told.key.0, told.record.offset));
+        for (index, (name, argument)) in (0..).zip(effects) {
+            let id = effect_id_of(told.key.0, index);
+            let mut effect = Effect {
+                name: name.clone(),
+                argument: argument.clone(),
+                attempts: 0,
+                processing: false,
+                event,
+                history: Vec::new(),
+            };
+            self.tell_effect(at, &id, &mut effect, State::Queued, None);
+            self.put_effect(at, &id, self.ts, effect);
+        }
+    }
+
+    /// Takes effects out of the agenda; what a running attempt brings is dropped.
+    pub(super) fn cancel_effects(&mut self, at: usize, ids: &[String]) {
+        let work = &mut self.works[at];
+        for id in ids {
+            if let Some(due) = work.head.timers.remove(&effect_name(id)) {
+                work.agenda.insert(AgendaKey { due, id: effect_id(id) }, None);
+                work.changed = true;
+            }
+        }
+    }
+
+    /// Records that the next attempt is under way: it is made after the commit, and never before.
+    pub(super) fn attempt(&mut self, subject: &Arc<str>, id: &str, mut effect: Effect) -> Result<(), Stop> {
+        let at = self.work(subject)?;
+        let lease = self.effects.policy(&effect.name).unwrap_or_default().lease;
+        let due = self.ts + lease.as_micros() as i64;
+        effect.attempts += 1;
+        effect.processing = true;
+        self.tell_effect(at, id, &mut effect, State::Processing, None);
+        self.attempts.push(Attempt {
+            shard: self.shard.shard.number,
+            key: AgendaKey { due, id: effect_id(id) },
+            subject: subject.clone(),
+            name: effect.name.clone(),
+            argument: effect.argument.clone(),
+            attempt: effect.attempts,
+            lease,
+        });
+        self.put_effect(at, id, due, effect);
+        Ok(())
+    }
+
+    /// An attempt failed and another one may do better.
+    pub(super) fn requeue(&mut self, subject: &Arc<str>, id: &str, mut effect: Effect, detail: String) -> Result<(), Stop> {
+        let at = self.work(subject)?;
+        let retry = self.effects.policy(&effect.name).unwrap_or_default().retry;
+        let key = schemas::key::EventKey::of("~effect", id, None);
+        let due = self.ts + backoff(retry, key, effect.attempts);
+        effect.processing = false;
+        self.tell_effect(at, id, &mut effect, State::FailedRetryable, Some((due, detail)));
+        self.put_effect(at, id, due, effect);
+        Ok(())
+    }
+
+    /// The effect has its outcome.
+    pub(super) fn end_effect(
+        &mut self,
+        subject: &Arc<str>,
+        id: &str,
+        mut effect: Effect,
+        failed: Option<String>,
+    ) -> Result<(), Stop> {
+        let at = self.work(subject)?;
+        let state = if failed.is_some() { State::FailedTerminal } else { State::Succeeded };
+        self.tell_effect(at, id, &mut effect, state, failed.map(|detail| (0, detail)));
+        Ok(())
+    }
+
+    fn put_effect(&mut self, at: usize, id: &str, due: i64, effect: Effect) {
+        let work = &mut self.works[at];
+        work.agenda.insert(AgendaKey { due, id: effect_id(id) }, Some(Item::Effect(effect).encode()));
+        work.head.timers.insert(effect_name(id), due);
+        work.changed = true;
+    }
+
+    /// Writes the effect's part of the status of its event.
+    fn tell_effect(&mut self, at: usize, id: &str, effect: &mut Effect, state: State, note: Option<(i64, String)>) {
+        let Some((event, offset)) = effect.event else { return };
+        let mut status = EventStatus {
+            state,
+            outcome: None,
+            code: Some(effect.name.clone()),
+            detail: None,
+            history: std::mem::take(&mut effect.history),
+            attempts: effect.attempts,
+            next_attempt: None,
+            stream: self.settings.stream.to_string(),
+            subject: self.works[at].subject.to_string(),
+            partition: self.shard.shard.number,
+            offset,
+            cause: None,
+            products: Vec::new(),
+            reason: None,
+        };
+        status.enter(state, self.ts);
+        effect.history.clone_from(&status.history);
+        if let Some((due, detail)) = note {
+            status.next_attempt = (state == State::FailedRetryable).then_some(due);
+            status.detail = Some(detail);
+        }
+        let key = StatusKey { event, part: effect_id(id) };
+        let life = self.settings.limits.status_life.as_micros() as i64;
+        let written = &mut self.works[at].status;
+        // a frame says one thing about one effect (I3)
+        written.retain(|earlier| earlier.key != key);
+        written.push(StatusWrite { key, val: status.encode(), expire_at: Some(self.ts + life) });
+    }
+}

@@ -1,0 +1,145 @@
+//! Effects: attempts are recorded before they are made, and one outcome is recorded whatever happens.
+
+use schemas::key::EventKey;
+use state::records::State;
+
+use super::world::{Fault, World};
+use crate::effects::Error;
+use crate::processor::effect_id_of;
+
+/// A second, µs.
+const SECOND: i64 = 1_000_000;
+
+fn sums(world: &World) -> Vec<i64> {
+    world.results("a").into_iter().map(|(_, sum)| sum).collect()
+}
+
+#[test]
+fn an_effect_is_attempted_after_its_record_and_its_outcome_is_an_input() {
+    let mut world = World::new();
+    world.send_with_id("a effect hello", "asks");
+    world.run();
+    assert_eq!(world.effect_state("asks"), State::Processing);
+    assert_eq!(world.items("a").len(), 1, "the attempt is on record");
+    let attempt = world.end_attempt(Ok("7"));
+    assert_eq!((&attempt.argument[..], attempt.attempt), (&b"hello"[..], 1));
+    let id = effect_id_of(EventKey::of("test", "asks", None).0, 0);
+    assert_eq!(*attempt.key.id, *format!("e/{id}"));
+    world.run();
+    assert_eq!(sums(&world), [7]);
+    assert_eq!(world.effect_state("asks"), State::Succeeded);
+    assert_eq!(world.items("a"), [""; 0]);
+    world.pass(100 * SECOND);
+    world.run();
+    assert!(world.attempts.is_empty());
+}
+
+#[test]
+fn no_attempt_is_made_that_is_not_committed() {
+    let mut world = World::new();
+    world.send_all(["a effect hello"]);
+    world.fail_next(Fault::Produce);
+    world.run();
+    assert_eq!(world.attempts.len(), 1);
+    let mut world = World::new();
+    world.send_all(["a +1"]);
+    world.run();
+    world.send_all(["a effect hello"]);
+    world.fail_next(Fault::Ownership);
+    world.run();
+    assert!(world.attempts.is_empty());
+}
+
+#[test]
+fn an_attempt_that_failed_is_made_again_and_the_last_one_ends_it() {
+    let mut world = World::new();
+    world.send_with_id("a effect hello", "asks");
+    world.run();
+    for attempt in 1..=3 {
+        let made = world.end_attempt(Err(Error::Retry("not now".into())));
+        assert_eq!(made.attempt, attempt);
+        world.run();
+        if attempt < 3 {
+            assert_eq!(
+                world.effect_state("asks"),
+                if world.attempts.is_empty() { State::FailedRetryable } else { State::Processing }
+            );
+        }
+        world.pass(20 * SECOND);
+        world.run();
+    }
+    assert_eq!(sums(&world), [-1]);
+    assert_eq!(world.effect_state("asks"), State::FailedTerminal);
+    assert_eq!(world.items("a"), [""; 0]);
+}
+
+#[test]
+fn a_new_owner_waits_for_the_lease_and_hears_nothing_of_the_old_attempt() {
+    let mut world = World::new();
+    world.send_all(["a effect hello"]);
+    world.run();
+    world.take_over();
+    let old = world.end_attempt(Ok("1"));
+    world.run();
+    assert!(world.attempts.is_empty() && sums(&world).is_empty());
+    world.pass(31 * SECOND);
+    world.run();
+    let new = world.end_attempt(Ok("2"));
+    assert_eq!((new.attempt, new.key.id), (2, old.key.id));
+    world.run();
+    assert_eq!(sums(&world), [2]);
+}
+
+#[test]
+fn an_outcome_counts_once_although_its_transaction_failed() {
+    for fault in [Fault::Produce, Fault::CommitHappenedButUnknown] {
+        let mut world = World::new();
+        world.send_all(["a effect hello"]);
+        world.run();
+        world.end_attempt(Ok("5"));
+        world.fail_next(fault);
+        world.run();
+        world.run();
+        assert_eq!(sums(&world), [5]);
+    }
+}
+
+#[test]
+fn a_cancelled_effect_has_no_outcome() {
+    let mut world = World::new();
+    world.send_with_id("a effect hello", "asks");
+    world.run();
+    let id = effect_id_of(EventKey::of("test", "asks", None).0, 0);
+    world.send_all([&*format!("a cancel {id}")]);
+    world.run();
+    world.end_attempt(Ok("5"));
+    world.run();
+    world.pass(100 * SECOND);
+    world.run();
+    assert_eq!(sums(&world), [0; 0]);
+    assert_eq!((world.items("a"), world.attempts.len()), (Vec::new(), 0));
+}
+
+#[test]
+fn no_more_attempts_are_made_than_there_are_places() {
+    let mut world = World::with(|settings| settings.limits.effects = 2);
+    world.send_all(["a effect 1", "a effect 2", "a effect 3", "b effect 4", "b effect 5"]);
+    world.run();
+    let mut ended = 0;
+    while !world.attempts.is_empty() {
+        assert!(world.attempts.len() <= 2);
+        world.end_attempt(Ok("1"));
+        ended += 1;
+        world.run();
+    }
+    assert_eq!(ended, 5);
+    assert_eq!(world.results("a").len() + world.results("b").len(), 5);
+}
+
+#[test]
+fn an_effect_that_is_none_is_a_dead_letter_and_too_many_are() {
+    let mut world = World::new();
+    world.send_all((0..65).map(|n| format!("a effect {n}")).collect::<Vec<_>>().iter().map(String::as_str));
+    world.run();
+    assert_eq!(world.dead(), ["terminal"]);
+}
