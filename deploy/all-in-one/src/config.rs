@@ -100,6 +100,8 @@ pub(crate) struct Store {
 /// The workers.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Worker {
+    /// Workers per processor.
+    pub(crate) workers: usize,
     /// Between two commits under load, ms.
     pub(crate) batch_ms: u64,
     /// Dedupe window, s.

@@ -41,6 +41,7 @@ impl Rooms {
             let parts =
                 Parts { logic, catalog: catalog.clone(), ids: ids.clone(), registry: registry.clone(), store: store.clone() };
             let mut options = runtime::Options::new(kafka.clone(), &config.kafka.topic_prefix, "all-in-one");
+            options.workers = config.worker.workers;
             options.batch_time = Duration::from_millis(config.worker.batch_ms);
             options.limits.dedupe_window = Duration::from_secs(config.worker.dedupe_window_s);
             runtime::start(options, parts, lifecycle).await.context("processors")?;

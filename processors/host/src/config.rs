@@ -9,9 +9,6 @@ use chassis::config::{Kafka, Listener, Registry};
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../default.toml");
 
-/// More workers per processor than this only take shards from each other.
-const WORKERS_MAX: usize = 64;
-
 /// Everything `forebay-processor` can be told.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
@@ -67,7 +64,7 @@ impl Worker {
     pub fn options(&self, kafka: &Kafka) -> runtime::Options {
         let slot = if self.slot.is_empty() { host_name() } else { self.slot.clone() };
         let mut options = runtime::Options::new(kafka.settings(), &kafka.topic_prefix, &slot);
-        options.workers = self.workers.clamp(1, WORKERS_MAX);
+        options.workers = self.workers;
         options.accept_log_gap = self.accept_log_gap;
         options.accept_input_gap = self.accept_input_gap;
         options.batch_time = Duration::from_millis(self.batch_ms);

@@ -43,6 +43,9 @@ const RESTART_MAX: Duration = Duration::from_secs(10);
 /// A worker that is fenced again within this span shares its slot with another one.
 const FENCED_TWICE: Duration = Duration::from_secs(60);
 
+/// More workers of one stream in one process only take shards from each other.
+const WORKERS_MAX: usize = 64;
+
 /// How workers run.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -89,7 +92,7 @@ impl Options {
         if self.workers <= 1 {
             return vec![self.slot.clone()];
         }
-        (0..self.workers).map(|worker| format!("{}-{worker}", self.slot)).collect()
+        (0..self.workers.min(WORKERS_MAX)).map(|worker| format!("{}-{worker}", self.slot)).collect()
     }
 }
 
