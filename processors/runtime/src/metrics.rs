@@ -23,6 +23,8 @@ const RECYCLES: &str = "forebay_runtime_recycles_total";
 const BATCH: &str = "forebay_runtime_batch_inputs";
 const STEP: &str = "forebay_runtime_transaction_seconds";
 const OWNED: &str = "forebay_runtime_shards_owned";
+const SENDS: &str = "forebay_runtime_sends_total";
+const INCOMPLETE: &str = "forebay_runtime_shards_incomplete";
 const HALTED: &str = "forebay_runtime_shards_halted";
 const RECOVERY: &str = "forebay_runtime_recovery_seconds";
 const REPLAYED: &str = "forebay_runtime_replayed_frames";
@@ -81,6 +83,8 @@ pub(crate) fn describe() {
     describe_histogram!(BATCH, Unit::Count, "inputs of a transaction");
     describe_histogram!(STEP, Unit::Seconds, "time of a step: fetch, begin, produce, send_offsets, commit, abort");
     describe_gauge!(OWNED, "shards that run here");
+    describe_counter!(SENDS, "events sent to other subjects");
+    describe_gauge!(INCOMPLETE, "shards assigned without all their input topics: workers of two versions run");
     describe_gauge!(HALTED, "shards that are halted here: somebody must look");
     describe_histogram!(RECOVERY, Unit::Seconds, "time to read an assignment back");
     describe_counter!(REPLAYED, "frames read back from the log into the store");
@@ -113,6 +117,7 @@ pub(crate) fn committed(stream: &str, tally: Tally) {
     counter!(INPUTS, "stream" => stream(), "outcome" => "rejected").increment(tally.rejected);
     counter!(DUPLICATES, "stream" => stream()).increment(tally.duplicates);
     counter!(DEAD_LETTERS, "stream" => stream()).increment(tally.dead);
+    counter!(SENDS, "stream" => stream()).increment(tally.sends);
     counter!(RETRIES, "stream" => stream()).increment(tally.retries);
     counter!(PARKED, "stream" => stream()).increment(tally.parked);
     if tally.fired > 0 {
@@ -167,6 +172,11 @@ pub(crate) fn fetched(stream: &str, rows: usize) {
 pub(crate) fn owned(place: &Place, running: usize, halted: usize) {
     gauge!(OWNED, "stream" => place.stream(), "worker" => place.worker()).set(running as f64);
     gauge!(HALTED, "stream" => place.stream(), "worker" => place.worker()).set(halted as f64);
+}
+
+/// Shards that came without all their input topics.
+pub(crate) fn incomplete(place: &Place, shards: usize) {
+    gauge!(INCOMPLETE, "stream" => place.stream(), "worker" => place.worker()).set(shards as f64);
 }
 
 /// Frames the store has not acknowledged, and shards that wait for the registry.

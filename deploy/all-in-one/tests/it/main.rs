@@ -21,6 +21,8 @@ mod native;
 mod operator;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod students;
 mod tidy;
 #[cfg(test)]
 mod traces;

@@ -47,6 +47,8 @@ pub struct Tally {
     pub rejected: u64,
     /// Inputs that were processed.
     pub processed: u64,
+    /// Events sent to other subjects.
+    pub sends: u64,
     /// Inputs that will be tried again.
     pub retries: u64,
     /// Inputs that wait behind another of their subject.
@@ -321,6 +323,7 @@ impl<'a> ShardWork<'a> {
             Ok(decision) => {
                 let products = self.accept(at, told, policy.tracking, &decision)?;
                 tally.processed += 1;
+                tally.sends += decision.sends.len() as u64;
                 // one that has waited has a status row that must not stay behind
                 let waited = policy.tracking != Tracking::None && !told.before.history.is_empty();
                 if decision.open && policy.tracking != Tracking::None {

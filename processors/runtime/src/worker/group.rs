@@ -15,7 +15,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 
 use super::lag::Lag;
-use crate::metrics::Place;
+use crate::metrics::{self, Place};
 
 /// What the group decided.
 pub(crate) enum Rebalance {
@@ -31,17 +31,28 @@ pub(crate) enum Rebalance {
 pub(crate) struct GroupContext {
     happened: Mutex<VecDeque<Rebalance>>,
     lag: Lag,
+    place: Place,
     inputs: Vec<String>,
 }
 
 impl GroupContext {
     pub(crate) fn new(place: Place, inputs: Vec<String>) -> Self {
-        Self { happened: Mutex::default(), lag: Lag::new(place), inputs }
+        Self { happened: Mutex::default(), lag: Lag::new(place.clone()), place, inputs }
     }
 
     /// The oldest decision nobody looked at yet.
     pub(crate) fn take(&self) -> Option<Rebalance> {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Shards of which every input topic is in the assignment.
+    fn whole(&self, partitions: &TopicPartitionList) -> Vec<i32> {
+        let (whole, part) = whole(&self.inputs, partitions);
+        metrics::incomplete(&self.place, part.len());
+        if !part.is_empty() {
+            tracing::error!(shards = ?part, inputs = ?self.inputs, "shards came without all their input topics and do not run: do all workers run one version?");
+        }
+        whole
     }
 
     fn put(&self, rebalance: Rebalance) {
@@ -73,30 +84,23 @@ impl ConsumerContext for GroupContext {
         let proven = ffi::group_identity(consumer).filter(|(generation, member)| *generation >= 0 && !member.is_empty());
         self.put(match (metadata, proven) {
             (Some(metadata), Some((generation, _))) => {
-                Rebalance::Assigned { shards: whole(&self.inputs, partitions), generation, metadata: Arc::new(metadata) }
+                Rebalance::Assigned { shards: self.whole(partitions), generation, metadata: Arc::new(metadata) }
             }
             _ => Rebalance::Unproven,
         });
     }
 }
 
-/// Shards of which every input topic is in the assignment. Others must not run: they would miss inputs. That happens
-/// while workers of two versions follow different streams, and ends with it.
-fn whole(inputs: &[String], partitions: &TopicPartitionList) -> Vec<i32> {
+/// Shards of which every input topic is in the assignment, and the others. Those must not run: they would miss inputs.
+/// That happens while workers of two versions follow different streams, and ends with it.
+fn whole(inputs: &[String], partitions: &TopicPartitionList) -> (Vec<i32>, Vec<i32>) {
     let mut found = BTreeMap::<i32, usize>::new();
     for element in partitions.elements() {
         *found.entry(element.partition()).or_default() += usize::from(inputs.iter().any(|input| input == element.topic()));
     }
     let (whole, part): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, topics)| *topics == inputs.len());
-    if !part.is_empty() {
-        let shards: Vec<_> = part.iter().map(|(shard, _)| *shard).collect();
-        tracing::error!(
-            ?shards,
-            ?inputs,
-            "shards came without all their input topics and do not run: do all workers run one version?"
-        );
-    }
-    whole.into_iter().map(|(shard, _)| shard).collect()
+    let numbers = |shards: Vec<(i32, usize)>| shards.into_iter().map(|(shard, _)| shard).collect();
+    (numbers(whole), numbers(part))
 }
 
 #[cfg(test)]
@@ -110,7 +114,7 @@ mod tests {
         for (topic, partition) in [("a.events", 0), ("b.results", 0), ("a.events", 1), ("b.results", 2)] {
             partitions.add_partition(topic, partition);
         }
-        assert_eq!(whole(&inputs, &partitions), [0]);
-        assert_eq!(whole(&inputs[..1], &partitions), [0, 1], "others' topics do not count");
+        assert_eq!(whole(&inputs, &partitions), (vec![0], vec![1, 2]));
+        assert_eq!(whole(&inputs[..1], &partitions).0, [0, 1], "others' topics do not count");
     }
 }
