@@ -14,6 +14,9 @@ use crate::kafka::{self, Settings};
 
 /// The longest wait for one answer of the broker.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The longest wait for new topics to be made and known to every broker. A busy controller takes its time; nobody gains
+/// when a start fails for that.
+const MADE: Duration = Duration::from_secs(60);
 /// Between two questions while something is not there yet.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -230,7 +233,7 @@ async fn create(settings: &Settings, specs: &[&Spec], replication: i16) -> Resul
             spec.config.iter().fold(new, |new, (key, value)| new.set(key, value))
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
+    let options = AdminOptions::new().operation_timeout(Some(MADE)).request_timeout(Some(MADE));
     let unreachable = |error: KafkaError| Error::Unreachable { bootstrap: settings.bootstrap.clone(), reason: error.to_string() };
     for result in admin(settings)?.create_topics(&new, &options).await.map_err(unreachable)? {
         match result {
@@ -258,7 +261,7 @@ async fn wait_for(settings: &Settings, specs: &[&Spec]) -> Result<(), Error> {
         if late.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() > ANSWER {
+        if begun.elapsed() > MADE {
             return Err(Error::Missing(late));
         }
         tokio::time::sleep(PAUSE).await;
