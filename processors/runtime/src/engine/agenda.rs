@@ -18,7 +18,7 @@ const RAISE_US: i64 = 60_000_000;
 /// One look into the store covers at most this much, µs: a week.
 const SCAN_US: i64 = 7 * 24 * 3_600_000_000;
 /// A slice of the agenda, µs.
-const SLICE_US: i64 = 60_000_000;
+pub const SLICE_US: i64 = 60_000_000;
 
 /// Id of a timer's item.
 pub fn timer_id(subject: &str, name: &str) -> Arc<str> {

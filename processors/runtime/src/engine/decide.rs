@@ -9,7 +9,7 @@ mod finish;
 mod settle;
 mod subject;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -160,7 +160,8 @@ struct ShardWork<'a> {
     works: Vec<Work>,
     records: Vec<OutRecord>,
     accepted: BTreeMap<i64, Vec<u8>>,
-    seen: HashSet<EventKey>,
+    /// Keys accepted in this batch, with their minute.
+    seen: HashMap<EventKey, i64>,
     attempts: Vec<Attempt>,
 }
 
@@ -178,7 +179,7 @@ impl<'a> ShardWork<'a> {
             works: Vec::new(),
             records: Vec::new(),
             accepted: BTreeMap::new(),
-            seen: HashSet::new(),
+            seen: HashMap::new(),
             attempts: Vec::new(),
         }
     }
@@ -281,10 +282,13 @@ impl<'a> ShardWork<'a> {
         }
         let appended = record.appended_ms.max(self.horizon);
         self.horizon = appended;
-        if self.shard.dedupe.holds(&key, appended) || !self.seen.insert(key) {
+        let (minute, first) = (appended.div_euclid(MINUTE_MS), self.shard.dedupe.first_minute(appended));
+        let in_batch = self.seen.get(&key).is_some_and(|minute| *minute >= first);
+        if in_batch || self.shard.dedupe.holds(&key, appended) {
             return None;
         }
-        self.accepted.entry(appended.div_euclid(MINUTE_MS)).or_default().extend_from_slice(&key.0);
+        self.seen.insert(key, minute);
+        self.accepted.entry(minute).or_default().extend_from_slice(&key.0);
         Some(appended)
     }
 

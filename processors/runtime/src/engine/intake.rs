@@ -7,6 +7,7 @@ use super::batch::{self, Batch};
 use super::cache::Image;
 use super::decide::{self, Undecided};
 use super::due::{Due, Look, Missing};
+use super::rules::Rule;
 use super::step::{Action, Ended, Found, Needs, Scanned};
 use super::{Core, Phase};
 
@@ -50,7 +51,8 @@ impl Core {
     fn raise(&mut self, now_us: i64) -> Option<Action> {
         let assignment = self.assignment.as_ref()?;
         let due = assignment.shards.iter().filter_map(|(number, shard)| Some((shard, shard.agenda.scan(*number, now_us)?)));
-        let (ready, waiting): (Vec<_>, Vec<_>) = due.partition(|(shard, _)| shard.backlog().0 == 0);
+        let (ready, waiting): (Vec<_>, Vec<_>) =
+            due.partition(|(shard, _)| shard.backlog().0 == 0 || !self.settings.rules.keep(Rule::DrainedReach));
         if ready.is_empty() {
             return (!waiting.is_empty()).then(|| {
                 self.phase = Phase::Polling;

@@ -21,6 +21,14 @@ pub enum Rule {
     PinnedUntilAcked,
     /// A new owner loads the dedupe window from the store (G1).
     StoredWindow,
+    /// Every shard with anything in a transaction gets a trailer, also when its position stands still.
+    TrailerAlways,
+    /// The agenda is read further only when the store has all frames of the shard.
+    DrainedReach,
+    /// The agenda's floor stays below every item there may be.
+    LowFloor,
+    /// An item is deleted in the frame of what it led to (G4).
+    ItemGoesWithFiring,
 }
 
 /// The rules that are kept: all of them, except in a simulation.

@@ -46,6 +46,17 @@ fn an_event_that_comes_twice_has_one_effect() {
 }
 
 #[test]
+fn a_copy_behind_the_window_takes_effect_even_in_the_batch_of_the_first() {
+    let mut world = World::new();
+    world.send_with_id("a +1", "once");
+    world.send_with_id("a +1", "once");
+    world.pass(1_200_000_000);
+    world.send_with_id("a +1", "once");
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (2, 2)]);
+}
+
+#[test]
 fn duplicates_are_still_found_by_a_new_owner() {
     let mut world = World::new();
     world.send_with_id("a +1", "once");

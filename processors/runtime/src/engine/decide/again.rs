@@ -14,6 +14,7 @@ use crate::engine::agenda::{held_id, retry_id, timer_id};
 use crate::engine::cache::Image;
 use crate::engine::due::Origin;
 use crate::engine::emit::Told;
+use crate::engine::rules::Rule;
 use crate::engine::settings::Policy;
 use crate::processor::{TIMER_NAME_MAX, TIMER_PAYLOAD_MAX, TIMERS_MAX};
 
@@ -39,7 +40,9 @@ impl ShardWork<'_> {
             }
             Origin::Item { .. } | Origin::Topic => {}
         }
-        work.agenda.insert(key.clone(), None);
+        if self.settings.rules.keep(Rule::ItemGoesWithFiring) {
+            work.agenda.insert(key.clone(), None);
+        }
         Ok(true)
     }
 

@@ -5,12 +5,14 @@ use state::{AgendaWrite, DedupeRow, Frame, RowKey, RowWrite};
 
 use super::ShardWork;
 use super::subject::{Slot, Work};
+use crate::engine::agenda::SLICE_US;
 use crate::engine::batch::HEAD;
 use crate::engine::cache::Image;
 use crate::engine::headers::HeaderList;
 use crate::engine::input::Inlet;
 use crate::engine::log::{self, Trailer, WriterId};
 use crate::engine::recover::digest;
+use crate::engine::rules::Rule;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::{OutRecord, ShardChange, Topic, Transaction};
 
@@ -54,12 +56,14 @@ impl ShardWork<'_> {
             },
             accepted: accepted.into_iter().map(|(minute, keys)| (minute, keys.into())).collect(),
             horizon,
-            agenda_floor: shard.agenda.floor(ts),
+            agenda_floor: if settings.rules.keep(Rule::LowFloor) { shard.agenda.floor(ts) } else { ts.div_euclid(SLICE_US) },
         };
         let dedupe = trailer.accepted.iter().map(|(minute, keys)| DedupeRow { minute: *minute, ts, keys: keys.clone() });
         frame.dedupe = dedupe.collect();
         let bytes = data.iter().map(|record| record.value.len()).sum();
-        transaction.records.push(OutRecord::marker(number, log::KIND_TRAILER, trailer.encode(settings.engine.trailer)));
+        if !positions.is_empty() || settings.rules.keep(Rule::TrailerAlways) {
+            transaction.records.push(OutRecord::marker(number, log::KIND_TRAILER, trailer.encode(settings.engine.trailer)));
+        }
         let moved = positions.into_iter().map(|(feed, offset)| (Inlet { feed, shard: number }, offset));
         transaction.positions.extend(moved);
         (tip.n, tip.ts, tip.horizon, tip.agenda_floor) = (n, ts, horizon, trailer.agenda_floor);

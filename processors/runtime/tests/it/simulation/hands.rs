@@ -40,7 +40,7 @@ pub(super) struct Channel {
 
 /// A worker: sessions one after another.
 pub(super) async fn work(place: Place) {
-    for session in 0_u8.. {
+    for session in 0_u32.. {
         match Session::start(&place, session).await.run().await {
             // fenced twice in a short time: the slot has another owner
             Ended::Restart { fenced: true } if place.chance(0.5) => return place.stop(),
@@ -86,14 +86,15 @@ impl Drop for Session {
 
 impl Session {
     /// The producer first, then the group.
-    async fn start(place: &Place, session: u8) -> Self {
+    async fn start(place: &Place, session: u32) -> Self {
         let producer = Producer::start(place).await;
         let take_over = place.chance(0.5);
         let member = place.shared.kafka.borrow_mut().join(place.process, &place.slot, take_over);
         let channel = Rc::new(RefCell::new(Channel::default()));
         place.spawn(Box::pin(applier::run(place.clone(), channel.clone())));
-        let mut writer = [session; 8];
+        let mut writer = [0; 8];
         writer[..4].copy_from_slice(&(place.process as u32).to_be_bytes());
+        writer[4..].copy_from_slice(&session.to_be_bytes());
         let core = Core::new(place.shared.settings.clone(), place.shared.logic.clone(), &place.slot, "host", writer);
         place.tell(|| format!("session {session}: producer {} epoch {}, member {member}", producer.id, producer.epoch));
         Self {

@@ -38,7 +38,7 @@ pub(super) enum Mutant {
 }
 
 /// All of them, with the names they are told by.
-pub(super) const MUTANTS: [(&str, Mutant); 18] = [
+pub(super) const MUTANTS: [(&str, Mutant); 22] = [
     ("F1", Mutant::NoGeneration),
     ("F2", Mutant::GenerationAtCommit),
     ("F4", Mutant::NoRecycle),
@@ -57,6 +57,10 @@ pub(super) const MUTANTS: [(&str, Mutant); 18] = [
     ("mark-after-acks", Mutant::Without(Rule::MarkAfterAcks)),
     ("pinned-until-acked", Mutant::Without(Rule::PinnedUntilAcked)),
     ("stored-window", Mutant::Without(Rule::StoredWindow)),
+    ("trailer-always", Mutant::Without(Rule::TrailerAlways)),
+    ("drained-reach", Mutant::Without(Rule::DrainedReach)),
+    ("low-floor", Mutant::Without(Rule::LowFloor)),
+    ("item-goes-with-firing", Mutant::Without(Rule::ItemGoesWithFiring)),
 ];
 
 /// Rates of what goes wrong, per step or per call. Zero is never.
