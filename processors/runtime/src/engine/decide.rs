@@ -170,7 +170,10 @@ impl<'a> ShardWork<'a> {
         Self {
             ts: if settings.rules.keep(Rule::RisingTime) { (shard.tip.ts + 1_000).max(now_us) } else { now_us },
             horizon: shard.tip.horizon,
-            positions: [(Feed::EVENTS, shard.position(&settings.events))].into(),
+            positions: match settings.rules.keep(Rule::PositionsAlways) {
+                true => [(Feed::EVENTS, shard.position(&settings.events))].into(),
+                false => BTreeMap::new(),
+            },
             shard,
             settings,
             effects,

@@ -23,6 +23,8 @@ pub enum Rule {
     StoredWindow,
     /// Every shard with anything in a transaction gets a trailer, also when its position stands still.
     TrailerAlways,
+    /// Positions are part of every transaction, also when they stand still: they are its fence (I1).
+    PositionsAlways,
     /// The agenda is read further only when the store has all frames of the shard.
     DrainedReach,
     /// The agenda's floor stays below every item there may be.

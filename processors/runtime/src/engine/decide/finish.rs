@@ -9,7 +9,7 @@ use crate::engine::agenda::SLICE_US;
 use crate::engine::batch::HEAD;
 use crate::engine::cache::Image;
 use crate::engine::headers::HeaderList;
-use crate::engine::input::Inlet;
+use crate::engine::input::{Feed, Inlet};
 use crate::engine::log::{self, Trailer, WriterId};
 use crate::engine::recover::digest;
 use crate::engine::rules::Rule;
@@ -61,7 +61,8 @@ impl ShardWork<'_> {
         let dedupe = trailer.accepted.iter().map(|(minute, keys)| DedupeRow { minute: *minute, ts, keys: keys.clone() });
         frame.dedupe = dedupe.collect();
         let bytes = data.iter().map(|record| record.value.len()).sum();
-        if !positions.is_empty() || settings.rules.keep(Rule::TrailerAlways) {
+        let moved = |(feed, offset): (&Feed, &i64)| shard.position(settings.topic(*feed)) != *offset;
+        if positions.iter().any(moved) || settings.rules.keep(Rule::TrailerAlways) {
             transaction.records.push(OutRecord::marker(number, log::KIND_TRAILER, trailer.encode(settings.engine.trailer)));
         }
         let moved = positions.into_iter().map(|(feed, offset)| (Inlet { feed, shard: number }, offset));

@@ -38,7 +38,7 @@ pub(super) enum Mutant {
 }
 
 /// All of them, with the names they are told by.
-pub(super) const MUTANTS: [(&str, Mutant); 22] = [
+pub(super) const MUTANTS: [(&str, Mutant); 23] = [
     ("F1", Mutant::NoGeneration),
     ("F2", Mutant::GenerationAtCommit),
     ("F4", Mutant::NoRecycle),
@@ -58,6 +58,7 @@ pub(super) const MUTANTS: [(&str, Mutant); 22] = [
     ("pinned-until-acked", Mutant::Without(Rule::PinnedUntilAcked)),
     ("stored-window", Mutant::Without(Rule::StoredWindow)),
     ("trailer-always", Mutant::Without(Rule::TrailerAlways)),
+    ("positions-always", Mutant::Without(Rule::PositionsAlways)),
     ("drained-reach", Mutant::Without(Rule::DrainedReach)),
     ("low-floor", Mutant::Without(Rule::LowFloor)),
     ("item-goes-with-firing", Mutant::Without(Rule::ItemGoesWithFiring)),
