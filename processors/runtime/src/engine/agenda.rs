@@ -120,6 +120,12 @@ impl Agenda {
         Some(Scan { shard, from, to: first_of(to), limit: self.index_max - self.entries.len() })
     }
 
+    /// True when the next look cannot wait much longer: inputs wait for it then, instead of it for a quiet moment.
+    #[must_use]
+    pub fn is_urgent(&self, now: i64) -> bool {
+        self.reach.as_ref().is_none_or(|reach| reach.due <= now + RAISE_US / 2)
+    }
+
     /// Takes over what a look found.
     pub fn scanned(&mut self, Scanned { scan, items }: Scanned) {
         let full = items.len() >= scan.limit;

@@ -54,7 +54,7 @@ impl Core {
         let (ready, waiting): (Vec<_>, Vec<_>) =
             due.partition(|(shard, _)| shard.backlog().0 == 0 || !self.settings.rules.keep(Rule::DrainedReach));
         if ready.is_empty() {
-            return (!waiting.is_empty()).then(|| {
+            return waiting.iter().any(|(shard, _)| shard.agenda.is_urgent(now_us)).then(|| {
                 self.phase = Phase::Polling;
                 Action::Poll { take: false, inputs_max: 0 }
             });
