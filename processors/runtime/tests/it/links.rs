@@ -63,11 +63,11 @@ struct Words {
     text: String,
 }
 
-fn words(name: &str, text: impl ToString) -> Words {
+fn words(name: &str, text: &(impl ToString + ?Sized)) -> Words {
     Words { name: name.to_owned(), text: text.to_string() }
 }
 
-fn row(text: impl ToString) -> Words {
+fn row(text: &(impl ToString + ?Sized)) -> Words {
     words(WORDS_RECORD, text)
 }
 
@@ -106,12 +106,12 @@ impl Processor for Orders {
     fn decide(&self, input: Words, rows: &Rows<Words>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         if input.name == "stock.taken" {
             let heard = number(rows, "heard") + 1;
-            return Ok(Decision::new().put("heard", row(heard)).emit(words("order.heard", format!("{heard} {}", input.text))));
+            return Ok(Decision::new().put("heard", row(&heard)).emit(words("order.heard", &format!("{heard} {}", input.text))));
         }
         let item = input.text;
         let n = number(rows, &item) + 1;
-        let take = words("stock.take", format!("{} {n}", ctx.subject));
-        Ok(Decision::new().put(&item, row(n)).emit(words("order.placed", n)).send(&item, take))
+        let take = words("stock.take", &format!("{} {n}", ctx.subject));
+        Ok(Decision::new().put(&item, row(&n)).emit(words("order.placed", &n)).send(&item, take))
     }
 }
 
@@ -134,7 +134,7 @@ impl Processor for Stock {
         let (order, n) = input.text.split_once(' ').unwrap();
         let told = if n.parse() == Ok(number(rows, order) + 1) { "stock.taken" } else { "stock.disorder" };
         let count = number(rows, "") + 1;
-        Ok(Decision::new().put(order, row(n)).put("", row(count)).emit(words(told, count)))
+        Ok(Decision::new().put(order, row(n)).put("", row(&count)).emit(words(told, &count)))
     }
 }
 
