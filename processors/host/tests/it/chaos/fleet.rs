@@ -75,9 +75,22 @@ impl Fleet {
             fleet.processes.push(None);
             fleet.restart(slot);
             // one after another: the first makes the topics and the tables
-            fleet.processes[slot].as_ref().unwrap().line(PATIENCE, "shards run").await;
+            fleet.await_shards(slot).await;
         }
         fleet
+    }
+
+    /// Waits until a process has its share; a broker that has just started may need longer for the topics than the
+    /// process waits, and whoever supervises it starts it again.
+    async fn await_shards(&mut self, slot: usize) {
+        testkit::eventually(PATIENCE, || {
+            let lines = self.processes[slot].as_ref().map(Process::lines).unwrap_or_default();
+            if lines.iter().any(|line| line.contains("missing topics")) {
+                self.restart(slot);
+            }
+            lines.iter().any(|line| line.contains("shards run")).then_some(())
+        })
+        .await;
     }
 
     /// Starts the process of a slot.
