@@ -52,18 +52,30 @@ pub async fn restore(
     if !rebuilt.frames.is_empty() {
         store.set_marks(&[(plan.shard.clone(), Mark::from(&rebuilt.tip))]).await?;
     }
-    let window = window(&plan.shard, &rebuilt.tip, settings, store).await?;
+    let known = plan.mark.as_ref().map_or(rebuilt.tip.horizon, |mark| mark.horizon);
+    let window = window(&plan.shard, &rebuilt.tip, known, settings, store).await?;
     Ok(Ok(ShardState::new(plan.shard, rebuilt.tip, window, settings)))
 }
 
-/// The dedupe window as the store has it: after the replay that is exactly what the last owner had.
-async fn window(shard: &Shard, tip: &Tip, settings: &Settings, store: &dyn StateStore) -> Result<Window, store::Error> {
+/// Minutes below the window that are looked at for rows which the last owner had no time to delete.
+const LEFTOVER_MINUTES: i64 = 60;
+
+/// The dedupe window as the store has it: after the replay that is exactly what the last owner had. `known` is the
+/// horizon of the mark: minutes that ended since then may not have been deleted, and the next frame does it.
+async fn window(
+    shard: &Shard,
+    tip: &Tip,
+    known: i64,
+    settings: &Settings,
+    store: &dyn StateStore,
+) -> Result<Window, store::Error> {
     let limits = &settings.limits;
     let mut window = Window::new(limits.dedupe_window.as_millis() as i64, limits.dedupe_keys);
     if tip.n == 0 || !settings.rules.keep(Rule::StoredWindow) {
         return Ok(window);
     }
-    let minutes = window.first_minute(tip.horizon)..=tip.horizon.div_euclid(MINUTE_MS);
+    let first = (window.first_minute(known) - 1).max(window.first_minute(tip.horizon) - LEFTOVER_MINUTES);
+    let minutes = first..=tip.horizon.div_euclid(MINUTE_MS);
     let rows = try_join_all(minutes.map(|minute| store.dedupe(shard, minute))).await?;
     for row in rows.into_iter().flatten() {
         window.insert(row.minute, row.keys.as_chunks::<16>().0.iter().map(|key| EventKey(*key)));

@@ -12,6 +12,8 @@ use state::Mark;
 use self::world::{Fault, World};
 use super::recover::{Halt, LogRecord, LogStart, rebuild};
 
+const MINUTE_US: i64 = 60_000_000;
+
 #[test]
 fn results_are_numbered_densely_per_subject() {
     let mut world = World::new();
@@ -65,6 +67,22 @@ fn duplicates_are_still_found_by_a_new_owner() {
     world.send_with_id("a +1", "once");
     world.run();
     assert_eq!(world.results("a"), [(1, 1)]);
+}
+
+#[test]
+fn a_new_owner_deletes_what_left_the_window_before_it_came() {
+    let mut world = World::new();
+    let add = |world: &mut World| {
+        world.send_all(["a +1"]);
+        world.run();
+        world.minutes("a")
+    };
+    assert_eq!(add(&mut world), 1);
+    world.pass(16 * MINUTE_US);
+    assert_eq!(add(&mut world), 2, "the first one is kept for a minute behind the window");
+    world.take_over();
+    world.pass(2 * MINUTE_US);
+    assert_eq!(add(&mut world), 2, "the first one is gone");
 }
 
 #[test]

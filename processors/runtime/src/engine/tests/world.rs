@@ -690,6 +690,13 @@ impl World {
         rows.iter().filter(|(key, _)| key.sort.starts_with("~park/")).count()
     }
 
+    /// Minutes of the dedupe window that the store holds for a subject's shard, of the last hour.
+    pub(super) fn minutes(&self, subject: &str) -> usize {
+        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
+        let now = self.clock / 60_000_000;
+        (now - 60..=now).filter(|minute| !wait(self.store.dedupe(&shard, *minute)).is_empty()).count()
+    }
+
     /// Reasons of the dead letters, in order.
     pub(super) fn dead(&self) -> Vec<String> {
         let dead = self.out.iter().filter(|record| record.topic == Topic::Dead);
