@@ -424,10 +424,10 @@ impl World {
                 self.staged.clear();
                 Event::Done
             }
-            Action::Restart { .. } => {
+            Action::Restart { why, .. } => {
                 self.restarts += 1;
-                // a worker that cannot start waits longer and longer
-                if self.restarts < 5 {
+                // a worker that cannot start waits longer and longer; after a planted fault it can
+                if self.restarts < 5 || why == "planted" {
                     self.take_over();
                 }
                 return None;
