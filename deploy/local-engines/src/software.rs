@@ -118,7 +118,8 @@ impl Software {
         if let Some(output) = child.stdout.take() {
             let mut lines = BufReader::new(output).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                files += u32::from(line.starts_with("Downloaded from"));
+                // behind a level, which depends on how Maven was told to log
+                files += u32::from(line.contains("Downloaded from "));
                 if files > 0 && said.elapsed() > PROGRESS_PAUSE {
                     (self.progress)(&format!("{} {}: downloading, {files} files so far", kind.name(), kind.version()));
                     said = Instant::now();
