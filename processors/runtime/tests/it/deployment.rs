@@ -1,7 +1,7 @@
 //! One stream of one test: topics, schemas, a store, and workers that can be started and stopped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use chassis::kafka::topics::{Spec, ensure};
@@ -21,9 +21,16 @@ use testkit::kafka::Record;
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A flight with this delay takes nine seconds to decide, the first time.
+/// A flight with this delay is decided when the gate opens, the first time.
 pub(crate) const SLOW_ONCE: i32 = 670;
-static SLEPT: AtomicBool = AtomicBool::new(false);
+static HELD_UP: AtomicBool = AtomicBool::new(false);
+static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// Lets the decision go on that waits at the gate.
+pub(crate) fn open_gate() {
+    *GATE.0.lock().unwrap() = true;
+    GATE.1.notify_all();
+}
 
 /// Counts flights per airport; a delay of 666 minutes panics until that is `fixed`, 667 can never be processed, 668 must wait
 /// for another flight, 669 counts when its timer fires, two seconds later, 671 when its effect has ended, which fails once.
@@ -45,8 +52,8 @@ impl Processor for Count {
     fn decide(&self, input: Input, rows: &Rows<Row>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         let Input::FlightDeparted(flight) = input;
         assert!(flight.delay_minutes != 666 || self.fixed, "planted");
-        if flight.delay_minutes == SLOW_ONCE && !SLEPT.swap(true, Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_secs(9));
+        if flight.delay_minutes == SLOW_ONCE && !HELD_UP.swap(true, Ordering::Relaxed) {
+            drop(GATE.1.wait_timeout_while(GATE.0.lock().unwrap(), PATIENCE, |open| !*open).unwrap());
         }
         if flight.delay_minutes == 667 {
             return Err(Rejection::Terminal("planted".into()));
