@@ -193,7 +193,7 @@ fn read(settings: &Settings, topic: &str) -> Result<Vec<Record>, KafkaError> {
     Ok(records)
 }
 
-fn record(message: &impl Message) -> Record {
+pub(crate) fn record(message: &impl Message) -> Record {
     let header = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.unwrap_or_default().to_vec());
     Record {
         partition: message.partition(),

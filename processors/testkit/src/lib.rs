@@ -11,6 +11,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod transaction;
+pub mod witness;
 
 use tokio::sync::OnceCell;
 
@@ -24,6 +25,7 @@ pub use port::free_port;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use transaction::Transactions;
+pub use witness::{Watched, Witness};
 
 /// All engines of this test run; `cql` is always set. Those named by `FOREBAY_TEST_KAFKA`, `FOREBAY_TEST_REGISTRY` and
 /// `FOREBAY_TEST_CQL` are used; the others are started, or found running from the test binary before.

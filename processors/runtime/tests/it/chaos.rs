@@ -38,6 +38,7 @@ async fn ends_broken(name: &str, fault: Fault, times: usize) {
     let deployment = Deployment::new(name).await;
     let proxy = Proxy::kafka(&testkit::engines().await.kafka).await;
     let worker = start_behind(&proxy, &deployment, "slot").await;
+    let witness = deployment.witness(&AIRPORTS);
     let mut sent = depart_until(&deployment, "before", |sent| sent == 20).await;
     check(&deployment, sent).await;
     for round in 1..=times {
@@ -51,6 +52,8 @@ async fn ends_broken(name: &str, fault: Fault, times: usize) {
     }
     check(&deployment, sent).await;
     Deployment::stop(worker).await;
+    let seen = witness.finish().await;
+    assert!(seen.results > 0 && seen.results <= sent as u64 && seen.frames > 0, "{seen:?}");
     let report = deployment.audit(false).await;
     assert!(report.is_clean(), "{:#?}", report.findings);
 }
@@ -119,6 +122,7 @@ async fn a_store_that_is_gone_stops_no_commit_and_has_everything_when_it_is_back
     let proxy = Proxy::plain(&node).await;
     deployment.use_cql(proxy.address()).await;
     let worker = deployment.start("slot").await;
+    let witness = deployment.witness(&AIRPORTS);
     let mut sent = depart_until(&deployment, "before", |sent| sent == 20).await;
     check(&deployment, sent).await;
 
@@ -142,6 +146,8 @@ async fn a_store_that_is_gone_stops_no_commit_and_has_everything_when_it_is_back
     })
     .await;
     Deployment::stop(worker).await;
+    let seen = witness.finish().await;
+    assert!(seen.results > 0 && seen.results <= sent as u64 && seen.frames > 0, "{seen:?}");
     let report = deployment.audit(false).await;
     assert!(report.is_clean(), "{:#?}", report.findings);
 }

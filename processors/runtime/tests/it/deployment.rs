@@ -15,8 +15,8 @@ use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEve
 use schemas::names::Topics;
 use schemas::registry::{Registry, SchemaIds};
 use state::{Memory, StateStore};
-use testkit::Kafka;
 use testkit::kafka::Record;
+use testkit::{Kafka, Watched, Witness};
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -286,6 +286,18 @@ impl Deployment {
     /// How an audit of this deployment is asked for, stopped.
     pub(crate) fn audit_options(&self) -> runtime::audit::Options {
         runtime::audit::Options::new(self.kafka.settings().clone(), &self.prefix, "flights")
+    }
+
+    /// Somebody who reads results, and views of these subjects, from now on.
+    pub(crate) fn witness(&self, subjects: &[&str]) -> Witness {
+        let watched = Watched {
+            stream: "flights".to_owned(),
+            topics: self.topics.clone(),
+            store: self.store.clone(),
+            partitions: self.catalog.stream("flights").unwrap().partitions,
+            subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+        };
+        Witness::start(&self.kafka, watched)
     }
 
     /// Audits the stream.
