@@ -95,8 +95,11 @@ impl Witness {
         self.over.store(true, Ordering::Relaxed);
         let told = self.results.await.expect("the reader of results panicked");
         let shown = self.views.await.expect("the reader of views panicked");
-        let testimony =
-            Testimony { results: told.partitions.values().map(|seen| seen.count).sum(), views: shown.count, frames: shown.all.len() };
+        let testimony = Testimony {
+            results: told.partitions.values().map(|seen| seen.count).sum(),
+            views: shown.count,
+            frames: shown.all.len(),
+        };
         let checking = tokio::task::spawn_blocking(move || {
             let mut again = Told { until: told.partitions.clone(), ..Told::default() };
             read(&self.settings, &self.watched.topics.results(&self.watched.stream), |ended| ended, |record| again.take(record));
