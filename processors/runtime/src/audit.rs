@@ -15,6 +15,7 @@ mod shard;
 mod store;
 mod stripe;
 mod told;
+mod window;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -23,8 +23,17 @@ impl Transactions {
     /// # Panics
     /// When the broker does not answer in time.
     pub async fn new(kafka: &Kafka, transactional_id: &str) -> Self {
-        let producer: ThreadedProducer<_> =
-            kafka.settings().transactional(transactional_id).create().expect("settings of a transactional producer");
+        Self::with_timeout(kafka, transactional_id, Duration::from_secs(10)).await
+    }
+
+    /// The same, with transactions that the broker leaves open for `timeout`.
+    ///
+    /// # Panics
+    /// As [`Transactions::new`] does.
+    pub async fn with_timeout(kafka: &Kafka, transactional_id: &str, timeout: Duration) -> Self {
+        let mut config = kafka.settings().transactional(transactional_id);
+        config.set("transaction.timeout.ms", timeout.as_millis().to_string());
+        let producer: ThreadedProducer<_> = config.create().expect("settings of a transactional producer");
         let made = Self { producer: Arc::new(producer) };
         made.step(|producer| producer.init_transactions(PATIENCE)).await;
         made
@@ -51,6 +60,14 @@ impl Transactions {
             .payload(value)
             .headers(headers.iter().fold(OwnedHeaders::new(), insert));
         self.producer.send(record).unwrap_or_else(|(error, _)| panic!("{topic}: {error}"));
+    }
+
+    /// Waits until the broker has the records, and leaves the transaction open.
+    ///
+    /// # Panics
+    /// When the broker does not confirm in time.
+    pub async fn flush(&self) {
+        self.step(|producer| producer.flush(PATIENCE)).await;
     }
 
     /// Commits.

@@ -45,7 +45,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "\n  looked at: {} frames, {} events ({} duplicates, {} waiting), {} results, {} dead letters,\n             \
-         {} rows, {} agenda items, {} status entries, {} receipts",
+         {} rows, {} agenda items, {} status entries, {} keys of the dedupe window, {} receipts",
         total.frames,
         total.events,
         total.duplicates,
@@ -55,6 +55,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         total.rows,
         total.items,
         total.status,
+        total.window,
         total.receipts
     )?;
     writeln!(out, "  memory: {} keys held at most, {} pass(es) over the topics", report.keys_held, report.passes)?;

@@ -15,10 +15,14 @@ const LATE_US: i64 = 60_000_000;
 /// A running deployment with work before it moves within this time.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(10);
 
-/// C5: what the group has committed against the last trailer.
-pub(crate) fn check_offset(book: &Book, topic: &str, committed: Option<i64>, live: bool, findings: &mut Findings) {
-    let position = book.tip.positions.get(topic).copied();
-    let Some(position) = position.filter(|_| book.tip.n > 0) else { return };
+/// C5: what the group has committed for a topic, against the position of the last trailer.
+pub(crate) fn check_offset(
+    book: &Book,
+    (topic, position): (&str, i64),
+    committed: Option<i64>,
+    live: bool,
+    findings: &mut Findings,
+) {
     let what = match committed {
         Some(committed) if committed == position || (live && committed > position) => return,
         Some(committed) => {

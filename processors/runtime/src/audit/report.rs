@@ -157,6 +157,8 @@ pub struct Counts {
     pub items: u64,
     /// Status entries compared.
     pub status: u64,
+    /// Keys of the dedupe window compared.
+    pub window: u64,
     /// Events accounted for.
     pub events: u64,
     /// Of these, duplicates.
@@ -181,6 +183,7 @@ impl Counts {
         self.rows += other.rows;
         self.items += other.items;
         self.status += other.status;
+        self.window += other.window;
         self.events += other.events;
         self.duplicates += other.duplicates;
         self.results += other.results;

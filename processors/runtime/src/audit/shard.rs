@@ -13,6 +13,7 @@ use super::results::{Dead, Results};
 use super::store::StoreAudit;
 use super::stripe::Stripe;
 use super::told::{self, Receipts};
+use super::window::WindowAudit;
 use super::{Audit, Error, moves};
 use crate::source::{HANGING, Span};
 
@@ -147,19 +148,29 @@ impl Audit {
             let life_us = self.options.status_life.as_micros() as i64;
             let topic = &names.events;
             let receipts = Receipts { store, shard: &shard, stream, book: &book, topic, life_us, now, live };
+            let window = WindowAudit { store, shard: &shard, book: &book, window_ms: window, live, log: &names.log };
             self.tokio.block_on(async {
                 if audit.run(findings, counts).await? {
+                    window.run(findings, counts).await?;
                     receipts.run(sample, findings, counts).await?;
                 }
                 if live { moves::check_overdue(&book, &shard, store, now, findings).await } else { Ok(()) }
             })?;
         }
         if !muted && book.tip.n > 0 {
-            let topic = self.topics.events(&stream.name);
-            let committed = self.source.committed(&topic, number, seen.position, moves::STANDSTILL)?;
-            moves::check_offset(&book, &names.events, committed, self.options.live, findings);
+            self.check_offsets(&book, number, findings)?;
         }
         Ok(true)
+    }
+
+    /// The group's offset of every topic that the shard reads.
+    fn check_offsets(&self, book: &Book, number: i32, findings: &mut Findings) -> Result<(), Error> {
+        for (name, position) in &book.tip.positions {
+            let topic = format!("{}{name}", self.options.prefix);
+            let committed = self.source.committed(&topic, number, *position, moves::STANDSTILL)?;
+            moves::check_offset(book, (name, *position), committed, self.options.live, findings);
+        }
+        Ok(())
     }
 
     fn read_log(

@@ -1,5 +1,7 @@
 //! The audit finds what was planted, names it, and finds nothing where nothing is wrong.
 
+use std::time::Duration;
+
 use runtime::audit::{Check, Finding, Report};
 use schemas::datum::Datum;
 use schemas::engine::{LogData, LogTrailer};
@@ -106,6 +108,50 @@ async fn a_store_that_lost_everything_is_found() {
     let report = deployment.audit(true).await;
     assert!(report.is_clean(), "{:#?}", report.findings);
     Deployment::stop(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_missing_from_the_stored_window_or_added_to_it_are_found_and_named() {
+    let deployment = stopped("audit-window", 8).await;
+    let log = deployment.kafka.read(&deployment.topics.log("flights")).await;
+    let trailers = log.iter().filter(|record| record.header("kind") == Some("T"));
+    let mut trailers = trailers.map(|record| {
+        let trailer = LogTrailer::decode(&record.value.as_deref().unwrap()[schemas::frame::HEAD..]).unwrap();
+        (record.partition, trailer)
+    });
+    // DTW: a minute is gone; LAS: a key stands there that no event had
+    let dtw = shard_of("DTW");
+    let (_, taken_up) =
+        trailers.find(|(shard, trailer)| *shard == dtw.number && !trailer.accepted.is_empty()).expect("DTW departed");
+    let minute = taken_up.accepted[0].minute;
+    let mut gone = by_hand("DTW", taken_up.ts + 60_000_000);
+    gone.dedupe_ended.push(minute);
+    let mut added = by_hand("LAS", 7);
+    added.dedupe.push(state::DedupeRow { minute, ts: 7, keys: vec![9; 16].into() });
+    for frame in [gone, added] {
+        deployment.store.apply(&frame).await.unwrap();
+    }
+    let report = deployment.audit(false).await;
+    only(&report, Check::C4);
+    assert_names(&whats(&report, "DTW"), Check::C4, "of the dedupe window the store lacks 2 keys");
+    assert_names(&whats(&report, "LAS"), Check::C4, "has 1 keys that the log never accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_left_open_is_found_and_named() {
+    let deployment = stopped("audit-open", 8).await;
+    let foreign =
+        testkit::Transactions::with_timeout(&deployment.kafka, &testkit::unique("foreign"), Duration::from_secs(600)).await;
+    foreign.begin();
+    foreign.send(&deployment.topics.events("flights"), shard_of("SFO").number, 0, b"SFO", b"", &[]);
+    foreign.flush().await;
+    let report = deployment.audit(false).await;
+    let findings = only(&report, Check::C8);
+    assert!(findings.iter().all(|finding| finding.shard == shard_of("SFO").number), "{findings:#?}");
+    assert!(findings[0].what.contains("an open transaction has held flights.events"), "{findings:#?}");
+    foreign.abort().await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
 }
 
 /// The last trailer of a subject's shard.
