@@ -12,7 +12,9 @@ use serde::Deserialize;
 use crate::constraints::Constraints;
 use crate::plan::Plan;
 
-pub use settings::{Durability, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields};
+pub use settings::{
+    Durability, EffectRules, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields,
+};
 pub use text::TextField;
 
 pub(crate) use avro::fingerprint;
@@ -130,6 +132,8 @@ pub struct Stream {
     pub follows: Vec<Follow>,
     /// Streams its processor sends to; its own may be one of them.
     pub sends: Vec<String>,
+    /// How effects of its processor are attempted, where the catalog says so.
+    pub effects: Vec<EffectRules>,
     /// Resource kinds, when it is a stream of resources by schema.
     pub kinds: Vec<Kind>,
 }

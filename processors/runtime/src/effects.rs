@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
-use schemas::catalog::Retry;
+use schemas::catalog::{EffectRules, Retry};
 
 /// Bytes of an argument, and of an outcome, at the most.
 pub const EFFECT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a concurrency key at the most.
+pub const EFFECT_KEY_MAX: usize = 128;
 /// Effects of one subject that are open at a time.
 pub const EFFECTS_PER_SUBJECT_MAX: usize = 64;
 /// An attempt ends this long before its lease does.
@@ -39,27 +41,65 @@ pub enum Error {
     Terminal(String),
 }
 
-/// How an effect is attempted.
-#[derive(Clone, Copy, Debug)]
+/// An effect that a decision starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// One of [`Effects`].
+    pub name: String,
+    /// What its function gets; at most [`EFFECT_BYTES_MAX`] bytes.
+    pub argument: Bytes,
+    /// Its concurrency key: attempts at the target with the same key are bounded together. Empty: no such bound.
+    pub key: String,
+}
+
+/// How an effect is attempted. A table `[[effect]]` of the stream's catalog file replaces what the code says.
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// How long an attempt may take, with [`LEASE_MARGIN`]; after it another owner may try. At least 6 s.
     pub lease: Duration,
     /// Backoff and number of attempts.
     pub retry: Retry,
+    /// Effects of one target share its places and its breaker; `None`: the effect's own name.
+    pub target: Option<String>,
+    /// Attempts at the target that a worker makes at a time.
+    pub concurrency: usize,
+    /// Of these, attempts with the same concurrency key.
+    pub per_key: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(35), retry: Retry::default() }
+        let places = EffectRules::PLACES_MAX;
+        let (lease, retry) = (Duration::from_secs(35), Retry::default());
+        Self { lease, retry, target: None, concurrency: places, per_key: places }
+    }
+}
+
+impl From<&EffectRules> for Policy {
+    fn from(rules: &EffectRules) -> Self {
+        Self {
+            lease: Duration::from_secs(rules.lease_s),
+            retry: rules.retry,
+            target: rules.target.clone(),
+            concurrency: rules.concurrency,
+            per_key: rules.per_key,
+        }
     }
 }
 
 type Run = Arc<dyn Fn(Call) -> BoxFuture<'static, Result<Bytes, Error>> + Send + Sync>;
 
+#[derive(Clone)]
+struct Effect {
+    policy: Policy,
+    target: Arc<str>,
+    run: Run,
+}
+
 /// The effects of a processor by name.
 #[derive(Clone, Default)]
 pub struct Effects {
-    by_name: HashMap<String, (Policy, Run)>,
+    by_name: HashMap<String, Effect>,
 }
 
 impl fmt::Debug for Effects {
@@ -75,20 +115,39 @@ impl Effects {
     where
         F: Future<Output = Result<Bytes, Error>> + Send + 'static,
     {
+        let target = policy.target.as_deref().unwrap_or(name).into();
         let policy = Policy { lease: policy.lease.max(LEASE_MARGIN + Duration::from_secs(1)), ..policy };
-        self.by_name.insert(name.to_owned(), (policy, Arc::new(move |call| run(call).boxed())));
+        self.by_name.insert(name.to_owned(), Effect { policy, target, run: Arc::new(move |call| run(call).boxed()) });
+        self
+    }
+
+    /// The same, attempted as the catalog says.
+    #[must_use]
+    pub fn ruled(mut self, rules: &[EffectRules]) -> Self {
+        for rules in rules {
+            if let Some(effect) = self.by_name.get_mut(&rules.name) {
+                effect.policy = Policy::from(rules);
+                effect.target = rules.target.as_deref().unwrap_or(&rules.name).into();
+            }
+        }
         self
     }
 
     /// How the effect is attempted; `None` when there is no such effect.
     #[must_use]
-    pub fn policy(&self, name: &str) -> Option<Policy> {
-        self.by_name.get(name).map(|(policy, _)| *policy)
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        self.by_name.get(name).map(|effect| &effect.policy)
+    }
+
+    /// What the effect works on; `None` when there is no such effect.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<&Arc<str>> {
+        self.by_name.get(name).map(|effect| &effect.target)
     }
 
     /// An attempt, to be awaited; `None` when there is no such effect.
     #[must_use]
     pub fn call(&self, name: &str, call: Call) -> Option<BoxFuture<'static, Result<Bytes, Error>>> {
-        self.by_name.get(name).map(|(_, run)| run(call))
+        self.by_name.get(name).map(|effect| (effect.run)(call))
     }
 }

@@ -17,6 +17,7 @@ pub mod input;
 mod intake;
 pub mod ledger;
 pub mod log;
+pub mod places;
 pub mod ranges;
 pub mod recover;
 pub mod rules;
@@ -28,7 +29,7 @@ pub mod versions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use state::Mark;
@@ -38,6 +39,7 @@ use self::batch::Batch;
 use self::decide::Tally;
 use self::input::Arrived;
 use self::log::{Claim, KIND_CLAIM, WriterId};
+use self::places::Running;
 use self::recover::Halt;
 use self::rules::Rule;
 use self::settings::Settings;
@@ -103,7 +105,7 @@ impl Core {
     #[must_use]
     pub fn new(settings: Arc<Settings>, logic: Arc<dyn Logic>, slot: &str, host: &str, writer: WriterId) -> Self {
         Self {
-            effects: logic.effects(),
+            effects: logic.effects().ruled(&settings.effects),
             settings,
             logic,
             slot: slot.to_owned(),
@@ -220,7 +222,7 @@ impl Core {
             generation,
             shards,
             halted: halted.into_iter().collect(),
-            running: HashSet::new(),
+            running: Running::default(),
             ended: VecDeque::new(),
         });
         if transaction.records.is_empty() {
@@ -269,7 +271,7 @@ impl Core {
             }
         }
         for ended in ended.into_iter().filter(|ended| ended.assignment == assignment.number) {
-            assignment.running.remove(&(ended.shard, ended.key.clone()));
+            assignment.running.end(ended.shard, &ended.key);
             assignment.ended.push_back(ended);
         }
         self.pending.extend(inputs);
@@ -340,7 +342,7 @@ impl Core {
             step.committed.push(Committed { assignment: assignment.number, mark: Mark::from(&change.tip), frame: change.frame });
         }
         for attempt in transaction.attempts {
-            assignment.running.insert((attempt.shard, attempt.key.clone()));
+            assignment.running.begin(attempt.shard, attempt.key.clone(), attempt.named.clone());
             step.attempts.push((assignment.number, attempt));
         }
         assignment.ended.drain(..transaction.ended.min(assignment.ended.len()));

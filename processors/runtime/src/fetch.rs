@@ -39,7 +39,7 @@ pub async fn scan(scans: &[Scan], settings: &Settings, store: &dyn StateStore) -
     try_join_all(scans.iter().map(|scan| async move {
         let shard = Assignment::name(&settings.stream, scan.shard);
         let items = store.agenda(&shard, &scan.from, &scan.to, scan.limit).await?;
-        let items = items.into_iter().map(|item| (item.key, item.subject)).collect();
+        let items = items.into_iter().map(|item| (item.key.clone(), item.into())).collect();
         Ok(Scanned { scan: scan.clone(), items })
     }))
     .await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use schemas::datum::{DecodeError, Union};
 
-use crate::effects::Effects;
+use crate::effects::{Effects, Start};
 use crate::processor::{Context, Decision, Outcome, Processor, Reads, Refusal, Rejection, Rows, Timer};
 
 /// A processor as the engine sees it. Every [`Processor`] is one through [`of`].
@@ -86,7 +86,7 @@ pub struct RawDecision {
     /// Timers by name: due (µs) and payload, or `None` to clear.
     pub timers: Vec<(String, Option<(i64, Bytes)>)>,
     /// Effects to start.
-    pub effects: Vec<(String, Bytes)>,
+    pub effects: Vec<Start>,
     /// Effects to cancel, by id.
     pub cancels: Vec<String>,
     /// See [`crate::Decision::unchanged`].

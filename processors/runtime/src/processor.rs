@@ -8,7 +8,7 @@ use bytes::Bytes;
 use schemas::datum::Union;
 use schemas::key::EventKey;
 
-use crate::effects::Effects;
+use crate::effects::{Effects, Start};
 use crate::ticket::Ticket;
 
 pub use self::reads::{RANGE_MAX, RangeRead, Reads, Rows};
@@ -180,8 +180,8 @@ pub struct Decision<P: Processor> {
     pub sends: Vec<(String, P::SendEvent)>,
     /// Timers by name: due (µs) and payload, or `None` to clear. The last change of a name wins.
     pub timers: Vec<(String, Option<(i64, Bytes)>)>,
-    /// Effects to start: name and argument.
-    pub effects: Vec<(String, Bytes)>,
+    /// Effects to start.
+    pub effects: Vec<Start>,
     /// Ids of effects to cancel.
     pub cancels: Vec<String>,
     /// True when the input was fine and changed nothing (`unchanged`): no result is expected.
@@ -277,8 +277,15 @@ impl<P: Processor> Decision<P> {
     /// Starts the effect `name` of [`Processor::effects`], after the commit. At most
     /// [`crate::effects::EFFECT_BYTES_MAX`] bytes of argument and [`crate::effects::EFFECTS_PER_SUBJECT_MAX`] open ones.
     #[must_use]
-    pub fn effect(mut self, name: &str, argument: impl Into<Bytes>) -> Self {
-        self.effects.push((name.to_owned(), argument.into()));
+    pub fn effect(self, name: &str, argument: impl Into<Bytes>) -> Self {
+        self.effect_for(name, "", argument)
+    }
+
+    /// The same with a concurrency key of at most [`crate::effects::EFFECT_KEY_MAX`] bytes, say the account that is billed: `per_key` of the effect's
+    /// [`crate::effects::Policy`] bounds attempts with the same key.
+    #[must_use]
+    pub fn effect_for(mut self, name: &str, key: &str, argument: impl Into<Bytes>) -> Self {
+        self.effects.push(Start { name: name.to_owned(), argument: argument.into(), key: key.to_owned() });
         self
     }
 

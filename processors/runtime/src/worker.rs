@@ -120,6 +120,14 @@ pub enum Error {
     /// A record of the stream has no id.
     #[error("the registry gave no id for {0}")]
     NoId(String),
+    /// The catalog says how an effect is attempted that there is not.
+    #[error("catalog/{stream}.toml has the effect {effect:?}, the processor has none of that name; correct either")]
+    UnknownEffect {
+        /// The stream.
+        stream: String,
+        /// The effect.
+        effect: String,
+    },
     /// The store refuses the stream.
     #[error(transparent)]
     Store(#[from] state::Error),
@@ -181,6 +189,10 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
     let lifecycle = lifecycle.core();
     let name = parts.logic.name();
     let stream = parts.catalog.stream(name).ok_or_else(|| Error::UnknownStream(name.to_owned()))?;
+    let effects = parts.logic.effects();
+    if let Some(unknown) = stream.effects.iter().find(|rules| effects.policy(&rules.name).is_none()) {
+        return Err(Error::UnknownEffect { stream: name.to_owned(), effect: unknown.name.clone() });
+    }
     let settings = Arc::new(Settings::of(&parts.catalog, stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?);
     parts.store.open_stream(name, stream.partitions, stream.buckets).await?;
     metrics::describe();

@@ -22,6 +22,7 @@ pub(super) fn all(streams: &[Stream]) -> Result<(), Error> {
             self::event(event, stream, streams)
                 .map_err(|problem| Error { file: stream.name.clone(), problem: format!("{}: {problem}", event.ce_type) })?;
         }
+        effects(stream).map_err(fail)?;
         derivable(stream).map_err(fail)?;
         links(stream, streams).map_err(fail)?;
         views(stream).map_err(fail)?;
@@ -57,6 +58,16 @@ fn names(stream: &Stream) -> Result<(), String> {
         };
         if !ce_type.split_once('.').is_some_and(|(noun, verb)| word(noun) && word(verb)) {
             return Err(format!("the type {ce_type:?} is not noun.verb in lower case"));
+        }
+    }
+    Ok(())
+}
+
+fn effects(stream: &Stream) -> Result<(), String> {
+    for (at, effect) in stream.effects.iter().enumerate() {
+        effect.check().map_err(|problem| format!("effect {:?}: {problem}", effect.name))?;
+        if stream.effects[..at].iter().any(|other| other.name == effect.name) {
+            return Err(format!("the effect {:?} stands here twice", effect.name));
         }
     }
     Ok(())

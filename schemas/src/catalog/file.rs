@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Durability, Follow, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields};
+use super::{Durability, EffectRules, Follow, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields};
 use crate::constraints::Rules;
 
 #[derive(Deserialize)]
@@ -32,6 +32,8 @@ pub(super) struct StreamFile {
     pub(super) follows: Vec<Follow>,
     #[serde(default)]
     pub(super) sends: Vec<String>,
+    #[serde(default, rename = "effect")]
+    pub(super) effects: Vec<EffectRules>,
     #[serde(default, rename = "kind")]
     pub(super) kinds: Vec<KindFile>,
 }

@@ -44,6 +44,7 @@ fn stream(name: &str, file: StreamFile, avro: &mut Files<'_>) -> Result<Stream, 
         views: Vec::new(),
         follows: file.follows,
         sends: file.sends,
+        effects: file.effects,
         kinds: Vec::new(),
     };
     for event in file.events {

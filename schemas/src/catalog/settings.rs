@@ -79,6 +79,59 @@ impl Retry {
     }
 }
 
+/// How an effect of the stream's processor is attempted; in the place of what its code says.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EffectRules {
+    /// Its name, as the processor's code knows it.
+    pub name: String,
+    /// Effects of one target share its places and its breaker. Default: the effect's name.
+    #[serde(default)]
+    pub target: Option<String>,
+    /// Attempts at the target that a worker makes at a time; 1–64.
+    #[serde(default = "places")]
+    pub concurrency: usize,
+    /// Of these, attempts with the same concurrency key; 1–64.
+    #[serde(default = "places")]
+    pub per_key: usize,
+    /// How long an attempt may take, and 5 s; after it another owner may try. 6–3,600.
+    #[serde(default = "lease_s")]
+    pub lease_s: u64,
+    /// Backoff and number of attempts.
+    #[serde(default)]
+    pub retry: Retry,
+    /// Whether the target is left alone for a while when it keeps failing.
+    #[serde(default = "yes")]
+    pub breaker: bool,
+}
+
+fn places() -> usize {
+    EffectRules::PLACES_MAX
+}
+
+fn lease_s() -> u64 {
+    35
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl EffectRules {
+    /// Attempts that a worker makes at a time, at the most.
+    pub const PLACES_MAX: usize = 64;
+
+    /// What is out of bounds.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.retry.check()?;
+        let places = 1..=Self::PLACES_MAX;
+        if self.name.is_empty() || !places.contains(&self.concurrency) || !places.contains(&self.per_key) {
+            return Err(format!("`name` must not be empty, `concurrency` and `per_key` are 1 to {}", Self::PLACES_MAX));
+        }
+        (6..=3_600).contains(&self.lease_s).then_some(()).ok_or_else(|| "`lease_s` is 6 to 3600".to_owned())
+    }
+}
+
 /// Which events leave a status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

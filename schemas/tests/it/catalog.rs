@@ -88,6 +88,26 @@ fn each_mistake_of_an_event_is_one_sentence() {
 }
 
 #[test]
+fn an_effect_is_attempted_as_its_table_says_and_each_mistake_in_it_is_one_sentence() {
+    let stream = |effects: &str| parse(&[("orders", &format!("{HEAD}{EVENT}subject = {{ generated = true }}\n{effects}"))]);
+    let catalog = stream("[[effect]]\nname = \"mail\"\ntarget = \"smtp\"\nconcurrency = 4\nbreaker = false").unwrap();
+    let mail = &catalog.stream("orders").unwrap().effects[0];
+    assert_eq!((mail.target.as_deref(), mail.concurrency, mail.per_key, mail.lease_s), (Some("smtp"), 4, 64, 35));
+    assert!(!mail.breaker);
+    let cases = [
+        ("[[effect]]\nname = \"mail\"\nconcurrency = 0", "`concurrency` and `per_key` are 1 to 64"),
+        ("[[effect]]\nname = \"mail\"\nlease_s = 5", "effect \"mail\": `lease_s` is 6 to 3600"),
+        ("[[effect]]\nname = \"mail\"\n[[effect]]\nname = \"mail\"", "the effect \"mail\" stands here twice"),
+        ("[[effect]]\nname = \"mail\"\nretry = { attempts = 0 }", "1 ≤ attempts ≤ 1000"),
+        ("[[effect]]\nname = \"mail\"\ncolour = 1", "unknown field `colour`"),
+    ];
+    for (effects, expected) in cases {
+        let said = stream(effects).unwrap_err().to_string();
+        assert!(said.contains(expected), "{said} for {effects}");
+    }
+}
+
+#[test]
 fn each_mistake_across_streams_is_one_sentence() {
     let event = format!("{EVENT}subject = {{ generated = true }}\n");
     let stream = |rest: &str| format!("{HEAD}{event}{rest}");

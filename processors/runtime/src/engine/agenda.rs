@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use state::{AgendaKey, AgendaWrite};
+use state::records::{Effect, Item};
+use state::{AgendaItem, AgendaKey, AgendaWrite};
 
 use super::step::{Scan, Scanned};
 
@@ -45,6 +46,49 @@ pub fn effect_name(id: &str) -> String {
     format!("~e/{id}")
 }
 
+/// An entry of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The subject of the item.
+    pub subject: Arc<str>,
+    /// Which effect it is, if it is one.
+    pub effect: Option<Arc<Named>>,
+}
+
+/// What bounds the attempts at an effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub effect: Arc<str>,
+    /// Its concurrency key; empty = none.
+    pub key: Arc<str>,
+}
+
+impl From<&Effect> for Named {
+    fn from(effect: &Effect) -> Self {
+        Self { effect: effect.name.as_str().into(), key: effect.key.as_str().into() }
+    }
+}
+
+impl Entry {
+    /// The entry of an item.
+    #[must_use]
+    pub fn of(subject: Arc<str>, id: &str, val: &[u8]) -> Self {
+        // one that cannot be read is looked at, and found to be what cannot be
+        let effect = id.starts_with("e/").then(|| Item::decode(val).ok()).flatten().and_then(|item| match item {
+            Item::Effect(effect) => Some(Arc::new(Named::from(&effect))),
+            Item::Timer { .. } | Item::Retry(_) | Item::Held => None,
+        });
+        Self { subject, effect }
+    }
+}
+
+impl From<AgendaItem> for Entry {
+    fn from(item: AgendaItem) -> Self {
+        Self::of(item.subject, &item.key.id, &item.val)
+    }
+}
+
 /// An item of an unacknowledged frame: its subject and payload, or its deletion.
 type Pinned = (i64, Option<(Arc<str>, Bytes)>);
 
@@ -52,7 +96,7 @@ type Pinned = (i64, Option<(Arc<str>, Bytes)>);
 #[derive(Debug)]
 pub struct Agenda {
     /// Every item below `reach`.
-    entries: BTreeMap<AgendaKey, Arc<str>>,
+    entries: BTreeMap<AgendaKey, Entry>,
     /// First key that may be missing; `None` before the first look.
     reach: Option<AgendaKey>,
     /// First slice that may hold items when the shard was taken over; 0 = none was ever written.
@@ -68,8 +112,8 @@ impl Agenda {
         Self { entries: BTreeMap::new(), reach: None, floor, pinned: HashMap::new(), index_max }
     }
 
-    /// Keys and subjects that are due at `now` (µs), oldest first.
-    pub fn due(&self, now: i64) -> impl Iterator<Item = (&AgendaKey, &Arc<str>)> {
+    /// What is due at `now` (µs), oldest first.
+    pub fn due(&self, now: i64) -> impl Iterator<Item = (&AgendaKey, &Entry)> {
         self.entries.iter().take_while(move |(key, _)| key.due <= now)
     }
 
@@ -88,10 +132,12 @@ impl Agenda {
     pub fn publish(&mut self, n: i64, writes: &[AgendaWrite]) {
         for AgendaWrite { key, subject, val } in writes {
             self.pinned.insert(key.clone(), (n, val.clone().map(|val| (subject.clone(), val))));
-            if val.is_none() {
-                self.entries.remove(key);
-            } else if self.reach.as_ref().is_some_and(|reach| key < reach) {
-                self.entries.insert(key.clone(), subject.clone());
+            match val {
+                None => drop(self.entries.remove(key)),
+                Some(val) if self.reach.as_ref().is_some_and(|reach| key < reach) => {
+                    self.entries.insert(key.clone(), Entry::of(subject.clone(), &key.id, val));
+                }
+                Some(_) => {}
             }
         }
         while self.entries.len() > self.index_max
@@ -177,7 +223,8 @@ mod tests {
     /// The answer of a store that holds items at these times.
     fn answer(scan: Scan, stored: impl IntoIterator<Item = i64>) -> Scanned {
         let items = stored.into_iter().map(key).filter(|key| scan.from <= *key && *key < scan.to);
-        let items = items.take(scan.limit).map(|key| (key, "a".into())).collect();
+        let entry = || Entry { subject: "a".into(), effect: None };
+        let items = items.take(scan.limit).map(|key| (key, entry())).collect();
         Scanned { scan, items }
     }
 

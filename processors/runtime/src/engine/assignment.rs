@@ -1,16 +1,17 @@
 //! Everything in memory that belongs to one generation of the group. Created by assign, dropped by revoke; nothing
 //! that describes shards lives outside it (I7).
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use state::{AgendaKey, Shard};
 
-use super::agenda::Agenda;
+use super::agenda::{Agenda, Entry};
 use super::cache::RowCache;
 use super::dedupe::Window;
 use super::due::Due;
 use super::input::{Feed, Inlet};
+use super::places::{Places, Running};
 use super::recover::{Halt, Tip};
 use super::rules::Rule;
 use super::settings::Settings;
@@ -29,7 +30,7 @@ pub struct Assignment {
     /// Shards that are not run, and why.
     pub halted: BTreeMap<i32, Halt>,
     /// Attempts at effects that are being made here.
-    pub running: HashSet<(i32, AgendaKey)>,
+    pub running: Running,
     /// Those that have ended, and whose outcome is not committed yet.
     pub ended: VecDeque<Ended>,
 }
@@ -142,24 +143,31 @@ impl ShardState {
 const HELD_PER_BATCH: usize = 4;
 
 impl Assignment {
-    /// What is due at `now` (µs), the oldest `max` of all shards.
+    /// What is due at `now` (µs), the oldest `max` of all shards. Effects without a place stay due, and are not in the way
+    /// of what is due after them.
     #[must_use]
-    pub fn due(&self, now: i64, max: usize, effects_max: usize) -> Vec<Due> {
-        let entries = self.shards.iter().flat_map(|(number, shard)| {
-            shard.agenda.due(now).take(max).map(|(key, subject)| (key.clone(), *number, subject.clone()))
-        });
-        let mut entries: Vec<_> = entries.collect();
-        entries.sort_unstable();
-        let mut places = [("h/", HELD_PER_BATCH), ("e/", effects_max.saturating_sub(self.running.len()))];
-        entries.retain(|(key, ..)| match places.iter_mut().find(|(kind, _)| key.id.starts_with(kind)) {
-            Some((_, left)) => left.checked_sub(1).is_some_and(|less| {
-                *left = less;
-                true
-            }),
+    pub fn due(&self, now: i64, max: usize, places: &mut Places<'_>) -> Vec<Due> {
+        let mut entries: Vec<(&AgendaKey, i32, &Entry)> = Vec::new();
+        for (number, shard) in &self.shards {
+            let mut room = places.clone();
+            let fits = move |(_, entry): &(&AgendaKey, &Entry)| entry.effect.as_ref().is_none_or(|named| room.take(named));
+            entries.extend(shard.agenda.due(now).filter(fits).take(max).map(|(key, entry)| (key, *number, entry)));
+        }
+        entries.sort_unstable_by_key(|(key, number, _)| (*key, *number));
+        let mut held = HELD_PER_BATCH;
+        entries.retain(|(key, _, entry)| match &entry.effect {
+            Some(named) => places.take(named),
+            None if key.id.starts_with("h/") => held.checked_sub(1).map(|less| held = less).is_some(),
             None => true,
         });
-        entries.truncate(max);
-        entries.into_iter().map(|(key, shard, subject)| Due::Entry { shard, key, subject, ended: None }).collect()
+        let entries = entries.into_iter().take(max);
+        let entry = |(key, shard, entry): (&AgendaKey, i32, &Entry)| Due::Entry {
+            shard,
+            key: key.clone(),
+            subject: entry.subject.clone(),
+            ended: None,
+        };
+        entries.map(entry).collect()
     }
 
     /// Drops pins of acknowledged frames of every shard: only at the start of a batch.

@@ -18,6 +18,7 @@ use schemas::key::EventKey;
 use state::records::{Source, State};
 
 use self::subject::Work;
+use super::agenda::Named;
 use super::assignment::{Assignment, ShardState};
 use super::batch::{Batch, Fate, Prepared};
 use super::dedupe::MINUTE_MS;
@@ -26,6 +27,7 @@ use super::emit;
 use super::input::Arrived;
 use super::input::Feed;
 use super::log::WriterId;
+use super::places::{Places, Running};
 use super::ranges::Ranges;
 use super::rules::Rule;
 use super::settings::{Policy, Settings};
@@ -82,6 +84,12 @@ pub fn decide(
 ) -> Result<(Transaction, Tally), Undecided> {
     let ended = batch.ended;
     let (inputs, ranges) = batch.into_inputs();
+    let mut places = assignment.running.free(effects, settings.limits.effects);
+    for input in &inputs {
+        if let Fate::Attempt(effect) = &input.fate {
+            places.occupy(&Named::from(effect));
+        }
+    }
     let mut tally = Tally::default();
     let records = inputs.iter().filter(|input| matches!(input.origin, Origin::Topic)).count();
     let mut transaction = Transaction { inputs: records, ended, ..Transaction::default() };
@@ -93,7 +101,7 @@ pub fn decide(
     let mut short = None;
     for (number, inputs) in by_shard {
         let Some(shard) = assignment.shards.get_mut(&number) else { continue };
-        let mut work = ShardWork::new(shard, settings, effects, &ranges, now_us);
+        let mut work = ShardWork::new(shard, settings, effects, &mut places, &ranges, now_us);
         for (at, input) in inputs {
             match work.take(input, &mut tally) {
                 Ok(()) => {}
@@ -113,7 +121,8 @@ pub fn decide(
 /// A frame of nothing but positions: what a shard that follows a stream from now on starts with.
 pub fn anchor(shard: &mut ShardState, settings: &Settings, writer: &WriterId, now_us: i64, transaction: &mut Transaction) {
     let (effects, ranges) = (Effects::default(), Ranges::default());
-    let mut work = ShardWork::new(shard, settings, &effects, &ranges, now_us);
+    let mut places = Running::default().free(&effects, 0);
+    let mut work = ShardWork::new(shard, settings, &effects, &mut places, &ranges, now_us);
     // the claim has them all
     work.positions.clear();
     work.finish(writer, transaction);
@@ -147,10 +156,11 @@ impl From<(Reason, String)> for Stop {
 }
 
 /// One shard's part of the batch.
-struct ShardWork<'a> {
+struct ShardWork<'a, 'e> {
     shard: &'a mut ShardState,
     settings: &'a Settings,
     effects: &'a Effects,
+    places: &'a mut Places<'e>,
     ranges: &'a Ranges,
     ts: i64,
     horizon: i64,
@@ -165,8 +175,15 @@ struct ShardWork<'a> {
     attempts: Vec<Attempt>,
 }
 
-impl<'a> ShardWork<'a> {
-    fn new(shard: &'a mut ShardState, settings: &'a Settings, effects: &'a Effects, ranges: &'a Ranges, now_us: i64) -> Self {
+impl<'a, 'e> ShardWork<'a, 'e> {
+    fn new(
+        shard: &'a mut ShardState,
+        settings: &'a Settings,
+        effects: &'a Effects,
+        places: &'a mut Places<'e>,
+        ranges: &'a Ranges,
+        now_us: i64,
+    ) -> Self {
         Self {
             ts: if settings.rules.keep(Rule::RisingTime) { (shard.tip.ts + 1_000).max(now_us) } else { now_us },
             horizon: shard.tip.horizon,
@@ -177,6 +194,7 @@ impl<'a> ShardWork<'a> {
             shard,
             settings,
             effects,
+            places,
             ranges,
             subjects: HashMap::new(),
             works: Vec::new(),

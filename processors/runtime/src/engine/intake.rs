@@ -33,7 +33,8 @@ impl Core {
             .map(|Ended { shard, key, subject, outcome, .. }| Due::Entry { shard, key, subject, ended: Some(outcome) });
         let mut due: Vec<_> = outcomes.collect();
         let ended = due.len();
-        due.extend(assignment.due(now_us, quota, limits.effects));
+        let mut places = assignment.running.free(&self.effects, limits.effects);
+        due.extend(assignment.due(now_us, quota, &mut places));
         if assignment.is_backed_up(&self.settings) || (self.pending.is_empty() && due.is_empty()) {
             return self.poll();
         }

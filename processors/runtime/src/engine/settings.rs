@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::catalog::{Catalog, Follow, FollowStart, HeaderStyle, Ordering, RecordSchema, Retry, Stream, Tracking};
+use schemas::catalog::{Catalog, EffectRules, Follow, FollowStart, HeaderStyle, Ordering, RecordSchema, Retry, Stream, Tracking};
 use schemas::registry::SchemaIds;
 
 use super::input::Feed;
@@ -177,6 +177,8 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// Event types that may be sent, by name.
     pub sends: HashMap<String, SendSpec>,
+    /// How effects are attempted, where the catalog says so.
+    pub effects: Vec<EffectRules>,
     /// Schema id of each row record, by full name.
     pub rows: HashMap<String, i32>,
     /// Record name of each of these ids.
@@ -230,6 +232,7 @@ impl Settings {
             results: HashMap::new(),
             targets: Vec::new(),
             sends: HashMap::new(),
+            effects: stream.effects.clone(),
             rows: HashMap::new(),
             row_names: HashMap::new(),
             row_readers: HashMap::new(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use schemas::registry::RegisteredSchema;
 use state::{AgendaItem, AgendaKey, Cell, Frame, Mark, RowKey, RowRange};
 
+use super::agenda::{Entry, Named};
 use super::assignment::ShardState;
 use super::decide::Tally;
 use super::input::{Arrived, Inlet};
@@ -178,8 +179,8 @@ pub struct Scan {
 pub struct Scanned {
     /// The question.
     pub scan: Scan,
-    /// Key and subject of each item in order; fewer than the limit means there are no more.
-    pub items: Vec<(AgendaKey, Arc<str>)>,
+    /// Key and entry of each item in order; fewer than the limit means there are no more.
+    pub items: Vec<(AgendaKey, Entry)>,
 }
 
 /// A committed frame on its way to the store.
@@ -202,8 +203,8 @@ pub struct Attempt {
     pub key: AgendaKey,
     /// Subject that started it.
     pub subject: Arc<str>,
-    /// Name of the effect.
-    pub name: String,
+    /// Name of the effect, and its concurrency key.
+    pub named: Named,
     /// Its argument.
     pub argument: Bytes,
     /// 1 for the first.

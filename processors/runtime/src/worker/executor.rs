@@ -29,7 +29,8 @@ impl Executor {
 
     /// Makes an attempt that is committed as under way. Called inside the runtime.
     pub(super) fn start(&self, assignment: u64, attempt: Attempt) {
-        let Attempt { shard, key, subject, name, argument, attempt, lease } = attempt;
+        let Attempt { shard, key, subject, named, argument, attempt, lease } = attempt;
+        let name = named.effect;
         let id = key.id.trim_start_matches("e/").to_owned();
         let call = self.effects.call(&name, Call { id, argument, attempt });
         let (ended, stream, stop) = (self.ended_in.clone(), self.stream.clone(), self.lifecycle.stop());

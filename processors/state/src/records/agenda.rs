@@ -36,6 +36,8 @@ pub struct Effect {
     pub name: String,
     /// What the processor gave along.
     pub argument: Bytes,
+    /// Effects of one target with the same key share a bound; empty = none.
+    pub key: String,
     /// Attempts made, one that is under way included.
     pub attempts: i32,
     /// An attempt is under way; the item is due when its lease ends.
@@ -118,8 +120,13 @@ impl Item {
                 parked.write(&mut out);
             }
             Self::Held => out.long(2),
-            Self::Effect(effect) => {
+            Self::Effect(effect) if effect.key.is_empty() => {
                 out.long(3);
+                effect.write(&mut out);
+            }
+            Self::Effect(effect) => {
+                out.long(4);
+                out.string(&effect.key);
                 effect.write(&mut out);
             }
         }
@@ -137,6 +144,10 @@ impl Item {
             1 => Self::Retry(Parked::read(&mut item)?),
             2 => Self::Held,
             3 => Self::Effect(Effect::read(&mut item)?),
+            4 => {
+                let key = item.string()?;
+                Self::Effect(Effect { key, ..Effect::read(&mut item)? })
+            }
             _ => return Err(item.invalid("an unknown kind of item")),
         };
         item.end()?;
@@ -161,6 +172,7 @@ impl Effect {
         Ok(Self {
             name: row.string()?,
             argument: row.bytes(INPUT_BYTES_MAX)?,
+            key: String::new(),
             attempts: row.int()?,
             processing: row.long()? != 0,
             event: row.optional(|row| {
@@ -270,15 +282,18 @@ mod tests {
         let timer = Item::Timer { name: "hold".into(), payload: Bytes::from_static(b"x") };
         assert_eq!(Item::decode(&timer.encode()).unwrap(), timer);
         assert_eq!(Item::decode(&Item::Held.encode()).unwrap(), Item::Held);
-        let effect = Item::Effect(Effect {
-            name: "mail".into(),
-            argument: Bytes::from_static(b"to"),
-            attempts: 1,
-            processing: true,
-            event: Some(([7; 16], 40)),
-            history: vec![Step { state: State::Queued, at: 1 }],
-        });
-        assert_eq!(Item::decode(&effect.encode()).unwrap(), effect);
+        for key in ["", "to@example.com"] {
+            let effect = Item::Effect(Effect {
+                name: "mail".into(),
+                argument: Bytes::from_static(b"to"),
+                key: key.into(),
+                attempts: 1,
+                processing: true,
+                event: Some(([7; 16], 40)),
+                history: vec![Step { state: State::Queued, at: 1 }],
+            });
+            assert_eq!(Item::decode(&effect.encode()).unwrap(), effect);
+        }
         assert!(Item::decode(&[VERSION, 40]).is_err());
         assert!(Item::decode(&timer.encode()[..4]).is_err());
     }

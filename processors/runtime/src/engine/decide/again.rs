@@ -18,7 +18,7 @@ use crate::engine::rules::Rule;
 use crate::engine::settings::Policy;
 use crate::processor::{TIMER_NAME_MAX, TIMER_PAYLOAD_MAX, TIMERS_MAX};
 
-impl ShardWork<'_> {
+impl ShardWork<'_, '_> {
     /// Takes a due item out of the agenda. False when an earlier input of the batch has done so, or it is not its turn.
     pub(super) fn fires(&mut self, origin: &Origin, subject: &Arc<str>) -> Result<bool, Stop> {
         let (Origin::Item { key, .. } | Origin::Park { key, .. }) = origin else { return Ok(true) };

@@ -2,29 +2,31 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use schemas::catalog::Tracking;
+use schemas::catalog::{Retry, Tracking};
 use state::records::{Effect, EventStatus, Item, State};
 use state::{AgendaKey, StatusKey, StatusWrite};
 
 use super::again::backoff;
 use super::{ShardWork, Stop};
 use crate::dead_letter::Reason;
-use crate::effects::{EFFECT_BYTES_MAX, EFFECTS_PER_SUBJECT_MAX};
-use crate::engine::agenda::{effect_id, effect_name};
+use crate::effects::{EFFECT_BYTES_MAX, EFFECT_KEY_MAX, EFFECTS_PER_SUBJECT_MAX, Policy, Start};
+use crate::engine::agenda::{Named, effect_id, effect_name};
 use crate::engine::emit::Told;
 use crate::engine::step::Attempt;
 use crate::processor::effect_id_of;
 
-impl ShardWork<'_> {
+impl ShardWork<'_, '_> {
     /// Checks what a decision says of effects; nothing changes.
-    pub(super) fn check_effects(&self, at: usize, effects: &[(String, Bytes)]) -> Result<(), Stop> {
-        for (name, argument) in effects {
+    pub(super) fn check_effects(&self, at: usize, effects: &[Start]) -> Result<(), Stop> {
+        for Start { name, argument, key } in effects {
             if self.effects.policy(name).is_none() {
                 return Err(Stop::Dead(Reason::Terminal, format!("{} has no effect {name:?}", self.settings.stream)));
             }
             if argument.len() > EFFECT_BYTES_MAX {
                 return Err(Stop::Dead(Reason::TooLarge, format!("the argument of effect {name:?} is {} bytes", argument.len())));
+            }
+            if key.len() > EFFECT_KEY_MAX {
+                return Err(Stop::Dead(Reason::TooLarge, format!("the key of effect {name:?} is {} bytes", key.len())));
             }
         }
         let open = self.works[at].head.timers.keys().filter(|name| name.starts_with('~')).count();
@@ -34,21 +36,26 @@ impl ShardWork<'_> {
         Ok(())
     }
 
-    /// Starts effects: each is due at once, and attempted when there is a place.
-    pub(super) fn start_effects(&mut self, at: usize, told: &Told<'_>, tracking: Tracking, effects: &[(String, Bytes)]) {
+    /// Starts effects: the first attempt is under way with this frame where a place is free; else it is due at once.
+    pub(super) fn start_effects(&mut self, at: usize, told: &Told<'_>, tracking: Tracking, effects: &[Start]) {
         let event = (told.cause.is_none() && tracking != Tracking::None).then_some((told.key.0, told.record.offset));
-        for (index, (name, argument)) in (0..).zip(effects) {
+        for (index, Start { name, argument, key }) in (0..).zip(effects) {
             let id = effect_id_of(told.key.0, index);
             let mut effect = Effect {
                 name: name.clone(),
                 argument: argument.clone(),
+                key: key.clone(),
                 attempts: 0,
                 processing: false,
                 event,
                 history: Vec::new(),
             };
             self.tell_effect(at, &id, &mut effect, State::Queued, None);
-            self.put_effect(at, &id, self.ts, effect);
+            if self.places.take(&Named::from(&effect)) {
+                self.begin_attempt(at, &id, effect);
+            } else {
+                self.put_effect(at, &id, self.ts, effect);
+            }
         }
     }
 
@@ -56,17 +63,25 @@ impl ShardWork<'_> {
     pub(super) fn cancel_effects(&mut self, at: usize, ids: &[String]) {
         let work = &mut self.works[at];
         for id in ids {
+            // one that this very batch would have made is not made
+            let item = effect_id(id);
+            self.attempts.retain(|attempt| attempt.key.id != item);
             if let Some(due) = work.head.timers.remove(&effect_name(id)) {
-                work.agenda.insert(AgendaKey { due, id: effect_id(id) }, None);
+                work.agenda.insert(AgendaKey { due, id: item }, None);
                 work.changed = true;
             }
         }
     }
 
     /// Records that the next attempt is under way: it is made after the commit, and never before.
-    pub(super) fn attempt(&mut self, subject: &Arc<str>, id: &str, mut effect: Effect) -> Result<(), Stop> {
+    pub(super) fn attempt(&mut self, subject: &Arc<str>, id: &str, effect: Effect) -> Result<(), Stop> {
         let at = self.work(subject)?;
-        let lease = self.effects.policy(&effect.name).unwrap_or_default().lease;
+        self.begin_attempt(at, id, effect);
+        Ok(())
+    }
+
+    fn begin_attempt(&mut self, at: usize, id: &str, mut effect: Effect) {
+        let lease = self.effects.policy(&effect.name).map_or(Policy::default().lease, |policy| policy.lease);
         let due = self.ts + lease.as_micros() as i64;
         effect.attempts += 1;
         effect.processing = true;
@@ -74,20 +89,19 @@ impl ShardWork<'_> {
         self.attempts.push(Attempt {
             shard: self.shard.shard.number,
             key: AgendaKey { due, id: effect_id(id) },
-            subject: subject.clone(),
-            name: effect.name.clone(),
+            subject: self.works[at].subject.clone(),
+            named: Named::from(&effect),
             argument: effect.argument.clone(),
             attempt: effect.attempts,
             lease,
         });
         self.put_effect(at, id, due, effect);
-        Ok(())
     }
 
     /// An attempt failed and another one may do better.
     pub(super) fn requeue(&mut self, subject: &Arc<str>, id: &str, mut effect: Effect, detail: String) -> Result<(), Stop> {
         let at = self.work(subject)?;
-        let retry = self.effects.policy(&effect.name).unwrap_or_default().retry;
+        let retry = self.effects.policy(&effect.name).map_or(Retry::default(), |policy| policy.retry);
         let key = schemas::key::EventKey::of("~effect", id, None);
         let due = self.ts + backoff(retry, key, effect.attempts);
         effect.processing = false;

@@ -16,7 +16,7 @@ use crate::engine::rules::Rule;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::{OutRecord, ShardChange, Topic, Transaction};
 
-impl ShardWork<'_> {
+impl ShardWork<'_, '_> {
     /// DATA and TRAILER of the shard, and the frame for the store.
     pub(super) fn finish(self, writer: &WriterId, transaction: &mut Transaction) {
         let Self { shard, settings, ts, horizon, positions, works, records, accepted, attempts, .. } = self;

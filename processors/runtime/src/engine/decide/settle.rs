@@ -10,7 +10,7 @@ use crate::engine::emit;
 use crate::processor::Refusal;
 use crate::ticket::Ticket;
 
-impl ShardWork<'_> {
+impl ShardWork<'_, '_> {
     /// Tells `results` in the name of the event of `ticket`, and its status. A refusal is told as a result too.
     pub(super) fn settle(
         &mut self,

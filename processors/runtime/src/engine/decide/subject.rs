@@ -47,7 +47,7 @@ pub(super) struct Slot {
     pub(super) dirty: bool,
 }
 
-impl ShardWork<'_> {
+impl ShardWork<'_, '_> {
     /// The subject's place in this batch.
     pub(super) fn work(&mut self, subject: &Arc<str>) -> Result<usize, Stop> {
         if let Some(at) = self.subjects.get(subject) {

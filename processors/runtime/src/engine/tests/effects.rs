@@ -1,5 +1,6 @@
 //! Effects: attempts are recorded before they are made, and one outcome is recorded whatever happens.
 
+use schemas::catalog::{EffectRules, Retry};
 use schemas::key::EventKey;
 use state::records::State;
 
@@ -134,6 +135,66 @@ fn no_more_attempts_are_made_than_there_are_places() {
     }
     assert_eq!(ended, 5);
     assert_eq!(world.results("a").len() + world.results("b").len(), 5);
+}
+
+#[test]
+fn an_effect_with_a_free_place_is_under_way_with_the_frame_that_starts_it() {
+    let mut world = World::with(|settings| settings.limits.effects = 1);
+    world.send_with_id("a effect 1", "first");
+    world.send_with_id("a effect 2", "second");
+    world.run();
+    assert_eq!(world.frames("a"), 1);
+    assert_eq!(world.attempts.len(), 1);
+    assert_eq!((world.effect_state("first"), world.effect_state("second")), (State::Processing, State::Queued));
+    world.end_attempt(Ok("1"));
+    world.run();
+    assert_eq!(world.end_attempt(Ok("2")).attempt, 1);
+    world.run();
+    assert_eq!(sums(&world), [1, 2]);
+}
+
+#[test]
+fn an_effect_that_is_cancelled_in_the_batch_that_starts_it_is_never_attempted() {
+    let mut world = World::new();
+    world.send_with_id("a effect hello", "asks");
+    let id = effect_id_of(EventKey::of("test", "asks", None).0, 0);
+    world.send_all([&*format!("a cancel {id}")]);
+    world.run();
+    assert_eq!((world.frames("a"), world.attempts.len(), world.items("a")), (1, 0, Vec::new()));
+}
+
+fn bill(change: impl FnOnce(&mut EffectRules)) -> World {
+    let retry = Retry { base_ms: 1_000, cap_ms: 1_000, attempts: 100, ..Retry::default() };
+    let mut rules =
+        EffectRules { name: "bill".into(), target: None, concurrency: 64, per_key: 64, lease_s: 30, retry, breaker: true };
+    change(&mut rules);
+    World::with(|settings| settings.effects = vec![rules])
+}
+
+#[test]
+fn a_target_and_a_key_have_bounds_of_their_own_and_stop_nothing_else() {
+    let mut world = bill(|rules| (rules.concurrency, rules.per_key) = (2, 1));
+    world.send_all(["a bill x", "a bill x", "b bill x", "a bill y", "b bill z"]);
+    world.send_all(["a timer later 1 +1", "b effect 7"]);
+    world.run();
+    world.pass(SECOND);
+    world.run();
+    let under_way = |world: &World| -> Vec<_> { world.attempts.iter().map(|(_, made)| made.named.key.to_string()).collect() };
+    let mut keys = under_way(&world);
+    keys.sort();
+    assert_eq!(keys.len(), 3, "two bills and the mail: {keys:?}");
+    assert!(keys.windows(2).all(|two| two[0] != two[1]), "{keys:?}");
+    assert_eq!(sums(&world), [1], "the timer passes what has no place");
+    let mut ended = 0;
+    while !world.attempts.is_empty() {
+        world.end_attempt(Ok("1"));
+        ended += 1;
+        world.run();
+        let mut keys: Vec<_> = under_way(&world).into_iter().filter(|key| !key.is_empty()).collect();
+        keys.sort();
+        assert!(keys.len() <= 2 && keys.windows(2).all(|two| two[0] != two[1]), "{keys:?}");
+    }
+    assert_eq!(ended, 6);
 }
 
 #[test]

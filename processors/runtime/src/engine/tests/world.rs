@@ -126,6 +126,7 @@ impl Processor for Sums {
                 Ok(Decision::new().set_timer(name, due, payload.to_owned()))
             }
             text if text.starts_with("effect ") => Ok(Decision::new().effect("mail", text[7..].to_owned())),
+            text if text.starts_with("bill ") => Ok(Decision::new().effect_for("bill", &text[5..], "")),
             text if text.starts_with("cancel ") => Ok(Decision::new().cancel_effect(&text[7..])),
             text if text.starts_with("clear ") => Ok(Decision::new().clear_timer(&text[6..])),
             text if text.starts_with("send ") => {
@@ -141,8 +142,9 @@ impl Processor for Sums {
 
     fn effects(&self) -> Effects {
         let retry = Retry { base_ms: 1_000, factor: 2.0, cap_ms: 10_000, attempts: 3 };
-        let policy = effects::Policy { lease: Duration::from_secs(30), retry };
-        Effects::default().with("mail", policy, |_| async { Err(effects::Error::Terminal("the world answers".into())) })
+        let policy = effects::Policy { lease: Duration::from_secs(30), retry, ..effects::Policy::default() };
+        let run = |_| async { Err(effects::Error::Terminal("the world answers".into())) };
+        Effects::default().with("mail", policy.clone(), run).with("bill", policy, run)
     }
 
     fn outcome(&self, outcome: Outcome, _rows: &Rows<Text>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
@@ -708,6 +710,11 @@ impl World {
         (Assignment::name(&self.settings.stream, number), self.logs[&number].clone())
     }
 
+    /// Frames with records of the subject's shard so far.
+    pub(super) fn frames(&self, subject: &str) -> i64 {
+        self.core.assignment().unwrap().shards[&Self::home(subject)].tip.n
+    }
+
     /// Frames of the subject's shard that the store has not acknowledged.
     pub(super) fn backlog(&self, subject: &str) -> usize {
         self.core.assignment().unwrap().shards[&Self::home(subject)].backlog().0
@@ -750,6 +757,7 @@ fn settings() -> Settings {
         rows: [("test.sum".to_owned(), 2)].into(),
         row_names: [(2, "test.sum".into())].into(),
         row_readers: HashMap::new(),
+        effects: Vec::new(),
         engine: EngineIds { data: 10, trailer: 11, claim: 12 },
         limits: Limits::default(),
         rules: Rules::all(),

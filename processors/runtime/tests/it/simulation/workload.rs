@@ -438,6 +438,7 @@ pub(super) fn settings() -> &'static Settings {
             rows: [("test.chain".to_owned(), 2)].into(),
             targets: Vec::new(),
             sends: HashMap::new(),
+            effects: Vec::new(),
             row_readers: HashMap::new(),
             row_names: [(2, "test.chain".into())].into(),
             engine: EngineIds { data: 10, trailer: 11, claim: 12 },

@@ -1,0 +1,153 @@
+//! Attempts at effects that are being made here, and where there is room for more.
+//!
+//! Bounds of the worker, of each target and of each concurrency key. A place is taken before the frame that records the
+//! attempt is built, so nothing is recorded as under way that cannot be made at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use state::AgendaKey;
+
+use super::agenda::Named;
+use crate::effects::Effects;
+
+/// Attempts that are being made here, by shard and item.
+#[derive(Debug, Default)]
+pub struct Running {
+    attempts: HashMap<(i32, AgendaKey), Named>,
+}
+
+impl Running {
+    /// An attempt is made from now on.
+    pub fn begin(&mut self, shard: i32, key: AgendaKey, named: Named) {
+        self.attempts.insert((shard, key), named);
+    }
+
+    /// It has ended.
+    pub fn end(&mut self, shard: i32, key: &AgendaKey) -> Option<Named> {
+        self.attempts.remove(&(shard, key.clone()))
+    }
+
+    /// Attempts at each target.
+    #[must_use]
+    pub fn by_target<'a>(&self, effects: &'a Effects) -> HashMap<&'a Arc<str>, usize> {
+        let mut counts = HashMap::new();
+        for target in self.attempts.values().filter_map(|named| effects.target(&named.effect)) {
+            *counts.entry(target).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The places that are free, of `max` for all effects together.
+    #[must_use]
+    pub fn free<'a>(&self, effects: &'a Effects, max: usize) -> Places<'a> {
+        let mut places = Places { effects, left: max, targets: HashMap::new(), keys: HashMap::new() };
+        self.attempts.values().for_each(|named| places.occupy(named));
+        places
+    }
+}
+
+/// Free places, given away one by one while a batch is put together and decided.
+#[derive(Clone, Debug)]
+pub struct Places<'a> {
+    effects: &'a Effects,
+    left: usize,
+    targets: HashMap<&'a Arc<str>, usize>,
+    keys: HashMap<(&'a Arc<str>, Arc<str>), usize>,
+}
+
+impl Places<'_> {
+    /// Takes a place for an attempt. False when there is none.
+    pub fn take(&mut self, named: &Named) -> bool {
+        let free = self.left > 0 && self.fits(named);
+        if free {
+            self.occupy(named);
+        }
+        free
+    }
+
+    fn fits(&self, named: &Named) -> bool {
+        // an effect that is no more ends without an attempt
+        let Some((policy, target)) = self.effects.policy(&named.effect).zip(self.effects.target(&named.effect)) else {
+            return true;
+        };
+        let taken = self.targets.get(target).copied().unwrap_or(0);
+        let of_key = || self.keys.get(&(target, named.key.clone())).copied().unwrap_or(0);
+        taken < policy.concurrency && (named.key.is_empty() || of_key() < policy.per_key)
+    }
+
+    /// A place is taken, whether or not there is one.
+    pub fn occupy(&mut self, named: &Named) {
+        self.left = self.left.saturating_sub(1);
+        let Some(target) = self.effects.target(&named.effect) else { return };
+        *self.targets.entry(target).or_default() += 1;
+        if !named.key.is_empty() {
+            *self.keys.entry((target, named.key.clone())).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effects::{Error, Policy};
+
+    fn effects() -> Effects {
+        let answers = |_| async { Err(Error::Terminal("never called".into())) };
+        let policy = |target: &str, concurrency, per_key| Policy {
+            target: Some(target.to_owned()),
+            concurrency,
+            per_key,
+            ..Policy::default()
+        };
+        Effects::default()
+            .with("mail", policy("smtp", 3, 2), answers)
+            .with("news", policy("smtp", 2, 2), answers)
+            .with("pay", policy("bank", 64, 64), answers)
+    }
+
+    fn named(effect: &str, key: &str) -> Named {
+        Named { effect: effect.into(), key: key.into() }
+    }
+
+    fn item(n: i64) -> AgendaKey {
+        AgendaKey { due: n, id: "e/1".into() }
+    }
+
+    #[test]
+    fn a_target_has_its_bound_whatever_effects_share_it() {
+        let effects = effects();
+        let mut running = Running::default();
+        running.begin(0, item(1), named("mail", ""));
+        running.begin(1, item(1), named("news", ""));
+        assert!(!running.free(&effects, 64).take(&named("news", "")), "two of two");
+        let mut places = running.free(&effects, 64);
+        assert!(places.take(&named("mail", "")));
+        assert!(!places.take(&named("mail", "")) && places.take(&named("pay", "")));
+        running.end(1, &item(1)).unwrap();
+        assert!(running.free(&effects, 64).take(&named("news", "")));
+    }
+
+    #[test]
+    fn a_key_has_its_bound_and_no_key_has_none() {
+        let effects = effects();
+        let running = Running::default();
+        let mut places = running.free(&effects, 64);
+        assert!(places.take(&named("mail", "a")) && places.take(&named("mail", "a")));
+        assert!(!places.take(&named("mail", "a")));
+        assert!(places.take(&named("mail", "b")));
+    }
+
+    #[test]
+    fn the_worker_has_its_bound() {
+        let effects = effects();
+        let mut places = Running::default().free(&effects, 2).take_all(["pay", "mail", "gone"]);
+        assert_eq!(places.drain(..).filter(|taken| *taken).count(), 2);
+    }
+
+    impl Places<'_> {
+        fn take_all<const N: usize>(mut self, names: [&str; N]) -> Vec<bool> {
+            names.iter().map(|name| self.take(&named(name, ""))).collect()
+        }
+    }
+}
