@@ -100,10 +100,11 @@ mod tests {
             per_key,
             ..Policy::default()
         };
-        Effects::default()
-            .with("mail", policy("smtp", 3, 2), answers)
-            .with("news", policy("smtp", 2, 2), answers)
-            .with("pay", policy("bank", 64, 64), answers)
+        Effects::default().with("mail", policy("smtp", 3, 2), answers).with("news", policy("smtp", 2, 2), answers).with(
+            "pay",
+            policy("bank", 64, 64),
+            answers,
+        )
     }
 
     fn named(effect: &str, key: &str) -> Named {
