@@ -3,13 +3,18 @@
 //!
 //! A dev-dependency only. [`engines`] first; everything else takes its addresses from there.
 
+pub mod account;
 pub mod checkers;
+pub mod follower;
 pub mod kafka;
 pub mod name;
 pub mod patience;
+pub mod pipeline;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod scenarios;
+pub mod suite;
 pub mod transaction;
 pub mod witness;
 
@@ -17,10 +22,13 @@ use tokio::sync::OnceCell;
 
 use local_engines::{Options, Owner, Want};
 
+pub use account::Account;
+pub use follower::Follower;
 pub use kafka::Kafka;
 pub use local_engines::Engines;
 pub use name::{is_stale, unique};
 pub use patience::{eventually, eventually_async};
+pub use pipeline::Pipeline;
 pub use port::free_port;
 pub use process::Process;
 pub use proxy::Proxy;

@@ -52,6 +52,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Has it ended by itself?
+    ///
+    /// # Panics
+    /// When the system refuses to tell.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("may wait for an own child").is_some()
+    }
+
     /// The newest lines of its output and errors.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

@@ -2,6 +2,10 @@
 
 #[cfg(test)]
 mod chaos;
+#[cfg(test)]
+mod deployment;
+#[cfg(test)]
+mod show;
 
 use std::process::{Command, Output};
 

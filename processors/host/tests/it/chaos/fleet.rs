@@ -1,33 +1,22 @@
 //! Processes of one stream on Kafka and CQL, a producer that keeps count, and what must hold in the end.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use runtime::audit;
-use schemas::catalog::Catalog;
-use schemas::datum::Datum;
 use schemas::flights::FlightDeparted;
-use schemas::names::Topics;
-use schemas::registry::Registry;
-use testkit::{Kafka, Process, checkers};
+use testkit::{Account, Process, checkers};
+
+use crate::deployment::{Deployment, assignments};
 
 /// How long the fleet may take for anything it must do.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const AIRPORTS: [&str; 12] = ["ATL", "DTW", "LAS", "SFO", "JFK", "SEA", "BOS", "MIA", "ORD", "PHX", "DEN", "IAH"];
 
-/// Sessions and transactions that end soon, so that a test sees the end of them.
-const SHORT: &str = "[kafka.client]\n\"session.timeout.ms\" = \"6000\"\n\"transaction.timeout.ms\" = \"5000\"\n";
-
 pub(crate) struct Fleet {
+    name: &'static str,
+    deployment: Deployment,
     processes: Vec<Option<Process>>,
-    arguments: Vec<String>,
-    kafka: Kafka,
-    topics: Topics,
-    prefix: String,
-    store: state::Config,
-    schema: i32,
     sent: usize,
     kills: usize,
     pauses: usize,
@@ -37,34 +26,11 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Starts `count` processes and waits until all shards run.
-    pub(crate) async fn start(name: &str, count: usize) -> Self {
-        let engines = testkit::engines().await;
-        let unique = testkit::unique(name);
-        let prefix = format!("{unique}.");
-        let (topics, catalog) = (Topics::new(&prefix), Catalog::embedded().unwrap());
-        let registry = Registry::new(&engines.registry, None).unwrap();
-        let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
-        let cql = engines.cql.as_deref().expect("tests have a CQL node");
-        let settings = [
-            format!("kafka.topic_prefix={prefix}"),
-            format!("store.cql.keyspace={unique}"),
-            "store.kind=cql".to_owned(),
-            "topics.create=true".to_owned(),
-        ];
-        let mut arguments = vec!["flights".to_owned(), "--config".to_owned(), config(&unique).display().to_string()];
-        let flags = [("--kafka", &*engines.kafka), ("--registry", &engines.registry), ("--cql", cql), ("--admin", "127.0.0.1:0")];
-        arguments.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()]));
-        arguments.extend(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
-        let mut store = state::Config { kind: state::Kind::Cql, ..state::Config::default() };
-        (store.cql.nodes, store.cql.keyspace) = (vec![cql.to_owned()], unique);
+    pub(crate) async fn start(name: &'static str, count: usize) -> Self {
         let mut fleet = Self {
+            name,
+            deployment: Deployment::new(testkit::engines().await, name).await,
             processes: Vec::new(),
-            arguments,
-            kafka: Kafka::new(&engines.kafka),
-            topics,
-            prefix,
-            store,
-            schema: ids.id_of(FlightDeparted::RECORD).unwrap(),
             sent: 0,
             kills: 0,
             pauses: 0,
@@ -95,9 +61,7 @@ impl Fleet {
 
     /// Starts the process of a slot.
     pub(crate) fn restart(&mut self, slot: usize) {
-        let mut arguments = self.arguments.clone();
-        arguments.extend(["--slot".to_owned(), format!("slot-{slot}")]);
-        self.processes[slot] = Some(Process::spawn(Path::new(env!("CARGO_BIN_EXE_forebay-processor")), arguments));
+        self.processes[slot] = Some(self.deployment.spawn(slot));
     }
 
     /// Starts one more process, in a slot nobody had before, and waits until it has a share.
@@ -161,19 +125,20 @@ impl Fleet {
             origin: origin.to_owned(),
             destination: "LAS".to_owned(),
         };
-        let mut value = Vec::new();
-        schemas::frame::begin(self.schema, &mut value);
-        flight.encode(&mut value);
+        let value = self.deployment.value(&flight);
         let id = self.sent.to_string();
         let headers: [(&str, &[u8]); 3] = [("ce_id", id.as_bytes()), ("ce_source", b"/test"), ("ce_type", b"flight.departed")];
         let partition = schemas::partition::partition_of(origin, 16);
-        self.kafka.produce(&self.topics.events("flights"), Some(partition), origin.as_bytes(), &value, &headers).await;
+        self.deployment
+            .kafka
+            .produce(&self.deployment.topics.events("flights"), Some(partition), origin.as_bytes(), &value, &headers)
+            .await;
         self.sent += 1;
     }
 
     /// Flights that were told so far.
     pub(crate) async fn results(&self) -> usize {
-        let records = self.kafka.read(&self.topics.results("flights")).await;
+        let records = self.deployment.kafka.read(&self.deployment.topics.results("flights")).await;
         records.iter().filter(|record| record.header("ce_type") == Some("flight.recorded")).count()
     }
 
@@ -189,23 +154,26 @@ impl Fleet {
     /// Waits until everything is processed; then every event has one result, and results have no holes.
     pub(crate) async fn check(mut self) {
         self.await_results(self.sent).await;
-        let records = self.kafka.read(&self.topics.results("flights")).await;
+        let records = self.deployment.kafka.read(&self.deployment.topics.results("flights")).await;
         let told: Vec<_> = records.iter().filter(|record| record.header("ce_type") == Some("flight.recorded")).collect();
         let causes: BTreeSet<_> = told.iter().map(|record| record.header("cause")).collect();
         assert_eq!((told.len(), causes.len()), (self.sent, self.sent), "results and their causes, of the events sent");
         checkers::results(&records);
-        let dead = self.kafka.read(&self.topics.dead("flights")).await;
+        let dead = self.deployment.kafka.read(&self.deployment.topics.dead("flights")).await;
         assert!(dead.is_empty(), "{dead:?}");
         self.audit().await;
         let running: usize = self.processes.iter().flatten().map(assignments).sum();
         self.assignments += running;
         let torn = self.processes.iter().flatten().flat_map(Process::lines).find(|line| line.contains("is halted"));
         assert_eq!(torn, None, "no shard is halted");
-        let Self { sent, kills, pauses, assignments, begun, .. } = &self;
-        println!(
-            "{sent} events, {kills} kills, {pauses} pauses, {assignments} assignments, 0 violations in {:?}",
-            begun.elapsed()
-        );
+        let account = Account::new(self.name)
+            .with("events", self.sent)
+            .with("kills", self.kills)
+            .with("pauses", self.pauses)
+            .with("assignments", self.assignments)
+            .with("violations", 0_u64)
+            .with("seconds", self.begun.elapsed().as_secs());
+        println!("{account}");
     }
 }
 
@@ -215,21 +183,7 @@ impl Fleet {
         for process in self.processes.iter_mut().flatten() {
             process.terminate(PATIENCE).await;
         }
-        let options = audit::Options::new(self.kafka.settings().clone(), &self.prefix, "flights");
-        let store = state::open(&self.store).await.unwrap();
-        let parts = audit::Parts { catalog: Catalog::embedded().unwrap(), store: Some(store) };
-        let report = audit::run(options, parts, |_| {}).await.unwrap();
+        let report = self.deployment.audit().await;
         assert!(report.is_clean(), "{:#?}", report.findings);
     }
-}
-
-/// Assignments that a process told of.
-fn assignments(process: &Process) -> usize {
-    process.lines().iter().filter(|line| line.contains("shards run")).count()
-}
-
-fn config(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
-    std::fs::write(&path, SHORT).unwrap();
-    path
 }

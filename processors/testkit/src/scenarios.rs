@@ -1,0 +1,256 @@
+//! The chaos suite: every scenario, its claim, and the tests that prove it. Read by the command `chaos`.
+
+/// One scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// Its number, `T1` and so on; `show` is the long one with everything at once.
+    pub name: &'static str,
+    /// What is done, and what must hold then.
+    pub claim: &'static str,
+    /// Tests that prove it.
+    pub proofs: &'static [Proof],
+    /// What of it is not tested; empty when all is.
+    pub missing: &'static str,
+}
+
+/// One test.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof {
+    /// Folder of its crate below the root.
+    pub folder: &'static str,
+    /// `module::name` in `tests/it` of the crate.
+    pub test: &'static str,
+    /// Variables that make a long run of it.
+    pub long: &'static [(&'static str, &'static str)],
+    /// Without these variables it does nothing.
+    pub only_long: bool,
+}
+
+impl Proof {
+    /// The file the test stands in, below the root, and its function's name.
+    pub fn place(&self) -> (String, &'static str) {
+        let (modules, name) = self.test.rsplit_once("::").unwrap_or(("main", self.test));
+        (format!("{}/tests/it/{}.rs", self.folder, modules.replace("::", "/")), name)
+    }
+}
+
+const fn test(folder: &'static str, test: &'static str) -> Proof {
+    Proof { folder, test, long: &[], only_long: false }
+}
+
+const fn longer(folder: &'static str, test: &'static str, long: &'static [(&'static str, &'static str)]) -> Proof {
+    Proof { folder, test, long, only_long: false }
+}
+
+const HOST: &str = "processors/host";
+const RUNTIME: &str = "processors/runtime";
+const STATE: &str = "processors/state";
+const FOREBAY: &str = "deploy/all-in-one";
+const ROUNDS: &[(&str, &str)] = &[("FOREBAY_CHAOS_ROUNDS", "10")];
+
+/// All scenarios.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "T1",
+        claim: "SIGKILL of any process, again and again, costs no event and doubles none",
+        proofs: &[
+            longer(HOST, "chaos::kills_of_any_of_three_processes_cost_no_event_and_double_none", ROUNDS),
+            test(FOREBAY, "kill::flights_survive_kills_of_the_whole_process_on_the_embedded_store"),
+            test(FOREBAY, "kill::flights_survive_kills_of_the_processor_on_the_cql_store"),
+            test(FOREBAY, "students::one_email_one_student_under_1000_parallel_creates_and_a_kill"),
+        ],
+        missing: "",
+    },
+    Scenario {
+        name: "T2",
+        claim: "a worker that ends, sleeps or fails at any step of the protocol costs nothing",
+        proofs: &[],
+        missing: "all of it",
+    },
+    Scenario {
+        name: "T3",
+        claim: "a process stopped for longer than session and transaction commits nothing when it wakes",
+        proofs: &[longer(
+            HOST,
+            "chaos::a_process_that_was_stopped_for_longer_than_its_session_commits_nothing_when_it_wakes",
+            ROUNDS,
+        )],
+        missing: "stops pinned to a step",
+    },
+    Scenario {
+        name: "T4",
+        claim: "positions are never sent without a generation and a member",
+        proofs: &[],
+        missing: "all of it",
+    },
+    Scenario {
+        name: "T5",
+        claim: "of two workers in one slot one ends with the reason",
+        proofs: &[test(RUNTIME, "chaos::of_two_workers_in_one_slot_one_ends_with_the_reason_and_nothing_is_lost")],
+        missing: "",
+    },
+    Scenario {
+        name: "T6",
+        claim: "the end of a transaction that is late, lost or doubled ends no other one",
+        proofs: &[
+            test(RUNTIME, "chaos::an_end_of_a_transaction_that_arrives_twice_ends_no_other_one"),
+            test(RUNTIME, "chaos::a_producer_is_recycled_after_an_end_that_took_too_long"),
+            test(RUNTIME, "chaos::a_producer_is_recycled_after_an_end_whose_connection_broke"),
+            test(RUNTIME, "chaos::other_broken_requests_of_a_transaction_cost_no_event"),
+        ],
+        missing: "",
+    },
+    Scenario { name: "T7", claim: "a taker-over waits for markers of the log that are late", proofs: &[], missing: "all of it" },
+    Scenario {
+        name: "T8",
+        claim: "brokers of three are killed, restarted and rolled, coordinators and leaders first",
+        proofs: &[],
+        missing: "all of it",
+    },
+    Scenario {
+        name: "T9",
+        claim: "work goes on by itself after all brokers were gone",
+        proofs: &[test(RUNTIME, "chaos::brokers_that_are_gone_for_longer_than_session_and_transaction_cost_no_event")],
+        missing: "three brokers",
+    },
+    Scenario {
+        name: "T10",
+        claim: "a store that is gone, slow or stopped bounds the backlog and has everything in the end",
+        proofs: &[test(RUNTIME, "chaos::a_store_that_is_gone_stops_no_commit_and_has_everything_when_it_is_back")],
+        missing: "",
+    },
+    Scenario {
+        name: "T11",
+        claim: "writes that the store acknowledges late, or reports as timed out and applies, leave it equal to the log",
+        proofs: &[],
+        missing: "all of it",
+    },
+    Scenario {
+        name: "T12",
+        claim: "processes that join and leave all the time keep the others working",
+        proofs: &[longer(HOST, "chaos::processes_that_join_and_leave_all_the_time_keep_the_others_working", ROUNDS)],
+        missing: "",
+    },
+    Scenario {
+        name: "T13",
+        claim: "an owner that decides for too long loses its shards and commits nothing",
+        proofs: &[test(RUNTIME, "chaos::an_owner_that_thinks_for_too_long_loses_its_shards_and_commits_nothing")],
+        missing: "",
+    },
+    Scenario {
+        name: "T14",
+        claim: "readers see committed results only while transactions are aborted",
+        proofs: &[],
+        missing: "all of it",
+    },
+    Scenario {
+        name: "T15",
+        claim: "an event that comes twice has one effect, however it came twice",
+        proofs: &[
+            test(RUNTIME, "once::every_event_has_one_result_over_restarts_of_the_worker"),
+            test(RUNTIME, "once::a_repeated_event_has_one_result"),
+            test(RUNTIME, "redrive::a_letter_redriven_twice_after_the_fix_takes_effect_once"),
+        ],
+        missing: "",
+    },
+    Scenario {
+        name: "T16",
+        claim: "a record that cannot be processed is one dead letter and harms no neighbour",
+        proofs: &[test(RUNTIME, "poison::each_bad_record_of_a_native_producer_is_one_dead_letter_with_its_bytes")],
+        missing: "",
+    },
+    Scenario {
+        name: "T17",
+        claim: "retries keep the order of strict events and their due times",
+        proofs: &[test(RUNTIME, "agenda::what_is_due_is_carried_out_once_by_whoever_owns_the_shard_then")],
+        missing: "under kills",
+    },
+    Scenario {
+        name: "T18",
+        claim: "timers fire once, never early, whoever owns the shard",
+        proofs: &[test(RUNTIME, "agenda::what_is_due_is_carried_out_once_by_whoever_owns_the_shard_then")],
+        missing: "under kills; many at once",
+    },
+    Scenario {
+        name: "T19",
+        claim: "an effect has one recorded outcome, wherever it was interrupted",
+        proofs: &[test(RUNTIME, "agenda::an_effect_is_attempted_until_it_has_an_outcome_and_the_outcome_is_an_input")],
+        missing: "under kills; breakers",
+    },
+    Scenario {
+        name: "T20",
+        claim: "offsets of the group that were deleted or moved change nothing",
+        proofs: &[
+            test(RUNTIME, "offsets::offsets_of_the_group_set_to_zero_change_nothing"),
+            test(RUNTIME, "offsets::offsets_of_the_group_moved_on_lose_nothing"),
+            test(RUNTIME, "offsets::deleted_offsets_of_the_group_change_nothing"),
+        ],
+        missing: "",
+    },
+    Scenario {
+        name: "T21",
+        claim: "a log that was truncated, made anew or emptied halts its shard with the right diagnosis",
+        proofs: &[
+            test(RUNTIME, "halted::events_deleted_before_they_were_processed_halt_their_shard_only"),
+            test(RUNTIME, "halted::a_log_emptied_by_retention_goes_on_by_itself_when_the_store_has_all_of_it"),
+            test(RUNTIME, "halted::frames_missing_from_log_and_store_halt_the_shard_until_an_operator_accepts_it"),
+            test(RUNTIME, "halted::a_log_that_was_made_anew_halts_the_shards_that_had_one"),
+        ],
+        missing: "",
+    },
+    Scenario {
+        name: "T22",
+        claim: "what was deleted or has expired does not come back, whatever zombies and compaction do",
+        proofs: &[test(STATE, "conformance::any_order_and_repetition_of_writes_gives_the_same_cells_in_cql")],
+        missing: "zombies, flush and compaction",
+    },
+    Scenario {
+        name: "T23",
+        claim: "clocks that differ or jump do not break the order of the log",
+        proofs: &[],
+        missing: "with real engines; the simulation has jumping clocks",
+    },
+    Scenario {
+        name: "T24",
+        claim: "a rolling upgrade loses nothing, with a newly followed stream too",
+        proofs: &[test(RUNTIME, "links::streams_that_talk_to_each_other_count_exactly_while_their_workers_come_and_go")],
+        missing: "two versions at once",
+    },
+    Scenario {
+        name: "show",
+        claim: "two million departures through kills, pauses and restarts of broker and store give the counts of the file",
+        proofs: &[Proof {
+            folder: HOST,
+            test: "show::millions_of_departures_through_kills_pauses_and_bounces_give_the_counts_of_the_file",
+            long: &[("FOREBAY_SHOW_EVENTS", "2000000")],
+            only_long: true,
+        }],
+        missing: "",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_test_of_the_suite_exists_and_every_scenario_has_one_or_says_why_not() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for Scenario { name, proofs, missing, .. } in ALL {
+            assert!(!proofs.is_empty() || !missing.is_empty(), "{name} has no test and does not say what is missing");
+            for proof in *proofs {
+                let (file, function) = proof.place();
+                let text = std::fs::read_to_string(root.join(&file)).unwrap_or_else(|error| panic!("{name}: {file}: {error}"));
+                assert!(text.contains(&format!("async fn {function}(")), "{name}: {file} has no test {function}");
+                assert!(!proof.only_long || !proof.long.is_empty(), "{name}: {function} never runs");
+            }
+        }
+        let names: BTreeSet<_> = ALL.iter().map(|scenario| scenario.name).collect();
+        let expected = (1..=24).map(|number| format!("T{number}"));
+        assert!(expected.into_iter().all(|name| names.contains(&*name)), "T1 to T24 are named");
+        assert_eq!(names.len(), ALL.len(), "each once");
+    }
+}
