@@ -244,7 +244,7 @@ mod tests {
             for proof in *proofs {
                 let (file, function) = proof.place();
                 let text = std::fs::read_to_string(root.join(&file)).unwrap_or_else(|error| panic!("{name}: {file}: {error}"));
-                assert!(text.contains(&format!("async fn {function}(")), "{name}: {file} has no test {function}");
+                assert!(text.contains(&format!("fn {function}(")), "{name}: {file} has no test {function}");
                 assert!(!proof.only_long || !proof.long.is_empty(), "{name}: {function} never runs");
             }
         }
