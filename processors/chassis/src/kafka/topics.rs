@@ -1,5 +1,7 @@
 //! Topics of the deployment: making them, checking them, waiting for the broker.
 
+mod held;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -61,6 +63,21 @@ pub enum Error {
         /// What the catalog says.
         wanted: i32,
     },
+    /// A topic with a setting that would break a promise.
+    #[error(
+        "topic {name} has {key}={found} and must have {key}={wanted}: change it with `kafka-configs.sh --alter --entity-type topics \
+         --entity-name {name} --add-config {key}={wanted}`"
+    )]
+    Setting {
+        /// The topic.
+        name: String,
+        /// The setting.
+        key: String,
+        /// What the broker has.
+        found: String,
+        /// What it must be.
+        wanted: String,
+    },
     /// The broker refuses to make a topic.
     #[error("topic {name} cannot be created: {reason}")]
     Create {
@@ -77,7 +94,7 @@ pub enum Error {
 /// Makes the topics that are missing and checks the others; returns the names of those it made, which are usable then.
 ///
 /// # Errors
-/// No broker, a topic with another number of partitions (nothing is made then), or a refusal by the broker.
+/// No broker, a topic with another number of partitions or a wrong setting (nothing is made then), or a refusal by the broker.
 pub async fn ensure(settings: &Settings, specs: &[Spec], replication: i16) -> Result<Vec<String>, Error> {
     let found = describe(settings, ANSWER).await?;
     let mut missing = Vec::new();
@@ -88,6 +105,8 @@ pub async fn ensure(settings: &Settings, specs: &[Spec], replication: i16) -> Re
             Err(error) => return Err(error),
         }
     }
+    let existing: Vec<&Spec> = specs.iter().filter(|spec| !missing.contains(spec)).collect();
+    held::check(settings, &existing).await?;
     if missing.is_empty() {
         return Ok(Vec::new());
     }
@@ -96,10 +115,11 @@ pub async fn ensure(settings: &Settings, specs: &[Spec], replication: i16) -> Re
     Ok(missing.iter().map(|spec| spec.name.clone()).collect())
 }
 
-/// Checks that all topics exist with their partition counts.
+/// Checks that all topics exist with their partition counts, and with the settings that a promise hangs on
+/// (`message.timestamp.type`, `cleanup.policy`).
 ///
 /// # Errors
-/// No broker, all missing topics together, or the first wrong partition count.
+/// No broker, all missing topics together, or the first wrong partition count or setting.
 pub async fn check(settings: &Settings, specs: &[Spec]) -> Result<(), Error> {
     let found = describe(settings, ANSWER).await?;
     let mut missing = Vec::new();
@@ -110,7 +130,10 @@ pub async fn check(settings: &Settings, specs: &[Spec]) -> Result<(), Error> {
             Err(error) => return Err(error),
         }
     }
-    if missing.is_empty() { Ok(()) } else { Err(Error::Missing(missing)) }
+    if !missing.is_empty() {
+        return Err(Error::Missing(missing));
+    }
+    held::check(settings, &specs.iter().collect::<Vec<_>>()).await
 }
 
 /// Waits until the broker answers and can make a topic, which on a fresh one is later than an open port.

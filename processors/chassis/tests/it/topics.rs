@@ -25,6 +25,29 @@ async fn missing_topics_are_made_once_and_keep_their_settings() {
 }
 
 #[tokio::test]
+async fn a_topic_whose_settings_would_break_a_promise_is_refused_with_the_command_that_mends_it() {
+    let mut made = spec(&unique("promise"), 1);
+    made.config.push(("message.timestamp.type".to_owned(), "CreateTime".to_owned()));
+    made.config.push(("retention.ms".to_owned(), "86400000".to_owned()));
+    topics::ensure(&settings(), std::slice::from_ref(&made), 1).await.unwrap();
+    let mut wanted = made.clone();
+    wanted.config[0].1 = "LogAppendTime".to_owned();
+    let (name, wanted) = (made.name.clone(), [wanted]);
+    for error in [
+        topics::check(&settings(), &wanted).await.unwrap_err(),
+        topics::ensure(&settings(), &wanted, 1).await.map(|_| ()).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains(&format!("topic {name} has message.timestamp.type=CreateTime")), "{error}");
+        assert!(error.contains("--add-config message.timestamp.type=LogAppendTime"), "{error}");
+    }
+    // how long records are kept is the operator's business
+    let mut shorter = made;
+    shorter.config[1].1 = "3600000".to_owned();
+    topics::check(&settings(), &[shorter]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_setting_the_broker_refuses_is_told_with_its_topic() {
     let mut bad = spec(&unique("bad"), 1);
     bad.config.push(("cleanup.policy".to_owned(), "burn".to_owned()));
