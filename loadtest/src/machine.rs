@@ -1,5 +1,6 @@
 //! The machine a figure was measured on, and the CPU time of processes. Linux only.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::str::FromStr;
@@ -20,7 +21,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The kernel's answer has another shape.
-    #[error("cannot understand {text:?} as the stat line of a process")]
+    #[error("cannot understand {text:?} as the stat or status of a process")]
     Shape {
         /// What was read.
         text: String,
@@ -68,6 +69,42 @@ fn cpu_time_of(stat: &str) -> Option<Duration> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))
+}
+
+/// CPU times of the threads of this process by thread id; a thread that ends meanwhile is left out.
+///
+/// # Errors
+/// The kernel does not list them.
+pub fn thread_times() -> Result<BTreeMap<u32, Duration>, Error> {
+    let pid = std::process::id();
+    let tasks = fs::read_dir("/proc/self/task").map_err(|source| Error::Gone { pid, source })?;
+    let time = |id: u32| Some((id, cpu_time_of(&fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?)?));
+    Ok(tasks.flatten().filter_map(|task| time(task.file_name().to_str()?.parse().ok()?)).collect())
+}
+
+/// Memory of a process, MiB.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Resident now.
+    pub now_mib: u64,
+    /// The most that was ever resident.
+    pub peak_mib: u64,
+}
+
+/// Resident memory of a process.
+///
+/// # Errors
+/// The process is gone, or the kernel answers in another shape.
+pub fn memory(pid: u32) -> Result<Memory, Error> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|source| Error::Gone { pid, source })?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+    };
+    match (field("VmRSS"), field("VmHWM")) {
+        (Some(now_mib), Some(peak_mib)) => Ok(Memory { now_mib, peak_mib }),
+        _ => Err(Error::Shape { text }),
+    }
 }
 
 /// Where and when: printed above every table, so that no figure travels without it.
@@ -123,6 +160,8 @@ mod tests {
     #[test]
     fn this_process_has_a_cpu_time_and_the_machine_a_shape() {
         assert!(cpu_time(std::process::id()).is_ok());
+        assert!(!thread_times().unwrap().is_empty());
+        assert!(memory(std::process::id()).unwrap().peak_mib > 0);
         assert!(Shape::now().to_string().contains("cores"));
     }
 

@@ -23,6 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("host", &["chassis", "entities", "flights", "runtime", "schemas", "state"]),
     ("local-engines", &["chassis", "state"]),
     ("loadtest", &["sample"]),
+    // puts the engine into its own process to measure it; the harness of `loadtest` stays outside
+    ("engine-bench", &["chassis", "loadtest", "runtime", "schemas", "state"]),
     ("sample", &[]),
     (
         "forebay",
@@ -48,7 +50,8 @@ const TESTS_MAY_USE: &[&str] = &["chassis", "runtime", "sample", "schemas", "sta
 
 /// Outside crates that only some of ours may name. `.cargo/deny.toml` holds the same walls for those who run cargo-deny.
 const WALLS: &[(&str, &[&str])] = &[
-    ("rdkafka", &["chassis", "runtime", "testkit"]),
+    // engine-bench measures the bare client beside the engine
+    ("rdkafka", &["chassis", "engine-bench", "runtime", "testkit"]),
     ("rdkafka-sys", &[]),
     ("scylla", &["state"]),
     ("fjall", &["state"]),

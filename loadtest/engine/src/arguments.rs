@@ -1,0 +1,74 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::aggregate::Aggregate;
+use crate::compare::Compare;
+use crate::engines::Engines;
+use crate::feed;
+use crate::peer::Peer;
+use crate::raw::Raw;
+use crate::stream::{Deployment, Shape};
+
+/// Measures the engine and its peers.
+#[derive(Parser)]
+#[command(about = "Records/s, CPU per record and memory of the engine, beside Kafka Streams and the bare client")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The engine: one stateful aggregate per key.
+    Aggregate(Box<Aggregate>),
+    /// The bare client: consume, transform, produce in transactions, without any state.
+    Raw(Raw),
+    /// Kafka Streams: the same aggregate in Java.
+    Streams(Peer),
+    /// All of them one after another, and the ratios.
+    Compare(Compare),
+    /// Writes events; started by the others.
+    Feed(Feed),
+}
+
+#[derive(Args)]
+struct Feed {
+    #[command(flatten)]
+    engines: Engines,
+    #[command(flatten)]
+    shape: Shape,
+    /// Prefix of the topics.
+    #[arg(long)]
+    prefix: String,
+    /// Events.
+    #[arg(long)]
+    events: u64,
+    /// Events a second; as fast as possible when left out.
+    #[arg(long)]
+    rate: Option<u64>,
+}
+
+impl Arguments {
+    /// Does what was asked for.
+    pub(crate) fn run(self) -> Result<()> {
+        match self.command {
+            Command::Aggregate(aggregate) => aggregate.run(),
+            Command::Raw(raw) => raw.run(),
+            Command::Streams(peer) => peer.run(),
+            Command::Compare(compare) => compare.run(),
+            Command::Feed(feed) => feed.run(),
+        }
+    }
+}
+
+impl Feed {
+    fn run(&self) -> Result<()> {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let deployment = tokio.block_on(Deployment::open(&self.engines, &self.prefix, &self.shape))?;
+        let took = feed::write(&deployment, &self.shape, 0, self.events, self.rate)?;
+        println!("{} events in {:.2} s", self.events, took.as_secs_f64());
+        Ok(())
+    }
+}
