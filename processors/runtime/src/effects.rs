@@ -16,6 +16,8 @@ pub const EFFECT_BYTES_MAX: usize = 64 << 10;
 pub const EFFECT_KEY_MAX: usize = 128;
 /// Effects of one subject that are open at a time.
 pub const EFFECTS_PER_SUBJECT_MAX: usize = 64;
+/// A target may put an attempt off by this much.
+pub const LATER_MAX: Duration = Duration::from_secs(3_600);
 /// An attempt ends this long before its lease does.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -36,9 +38,20 @@ pub enum Error {
     /// Again later, while attempts are left.
     #[error("{0}")]
     Retry(String),
+    /// Again, but not before this time is over, an hour at the most: the target asks for it.
+    #[error("{0}")]
+    Later(String, Duration),
     /// Never.
     #[error("{0}")]
     Terminal(String),
+}
+
+impl Error {
+    /// Whether another attempt may do better.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Terminal(_))
+    }
 }
 
 /// An effect that a decision starts.
@@ -65,13 +78,15 @@ pub struct Policy {
     pub concurrency: usize,
     /// Of these, attempts with the same concurrency key.
     pub per_key: usize,
+    /// Whether the target is left alone for a while when it keeps failing.
+    pub breaker: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let places = EffectRules::PLACES_MAX;
         let (lease, retry) = (Duration::from_secs(35), Retry::default());
-        Self { lease, retry, target: None, concurrency: places, per_key: places }
+        Self { lease, retry, target: None, concurrency: places, per_key: places, breaker: true }
     }
 }
 
@@ -83,6 +98,7 @@ impl From<&EffectRules> for Policy {
             target: rules.target.clone(),
             concurrency: rules.concurrency,
             per_key: rules.per_key,
+            breaker: rules.breaker,
         }
     }
 }
@@ -143,6 +159,15 @@ impl Effects {
     #[must_use]
     pub fn target(&self, name: &str) -> Option<&Arc<str>> {
         self.by_name.get(name).map(|effect| &effect.target)
+    }
+
+    /// What they work on, each once, in order.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Arc<str>> {
+        let mut targets: Vec<_> = self.by_name.values().map(|effect| effect.target.clone()).collect();
+        targets.sort();
+        targets.dedup();
+        targets
     }
 
     /// An attempt, to be awaited; `None` when there is no such effect.

@@ -7,6 +7,7 @@
 pub mod agenda;
 pub mod assignment;
 pub mod batch;
+pub mod breaker;
 pub mod cache;
 pub mod decide;
 pub mod dedupe;
@@ -36,6 +37,7 @@ use state::Mark;
 
 use self::assignment::{Assignment, ShardState};
 use self::batch::Batch;
+use self::breaker::Breakers;
 use self::decide::Tally;
 use self::input::Arrived;
 use self::log::{Claim, KIND_CLAIM, WriterId};
@@ -97,6 +99,7 @@ pub struct Core {
     redo: u32,
     versions: Versions,
     effects: Effects,
+    breakers: Breakers,
     phase: Phase,
 }
 
@@ -116,6 +119,7 @@ impl Core {
             pending: VecDeque::new(),
             redo: 0,
             versions: Versions::default(),
+            breakers: Breakers::default(),
             phase: Phase::Idle,
         }
     }
@@ -124,6 +128,18 @@ impl Core {
     #[must_use]
     pub fn assignment(&self) -> Option<&Assignment> {
         self.assignment.as_ref()
+    }
+
+    /// Targets of effects: attempts that are being made here, and whether it is left alone. For gauges.
+    #[must_use]
+    pub fn targets(&self) -> Vec<(Arc<str>, usize, bool)> {
+        let running = self.assignment.as_ref().map(|assignment| assignment.running.by_target(&self.effects)).unwrap_or_default();
+        let told = |target: Arc<str>| {
+            let count = running.get(&target).copied().unwrap_or(0);
+            let open = self.breakers.is_open(&target);
+            (target, count, open)
+        };
+        self.effects.targets().into_iter().map(told).collect()
     }
 
     /// The producer was recycled: frames are written under a new name from here on.
@@ -271,7 +287,13 @@ impl Core {
             }
         }
         for ended in ended.into_iter().filter(|ended| ended.assignment == assignment.number) {
-            assignment.running.end(ended.shard, &ended.key);
+            if let Some(named) = assignment.running.end(ended.shard, &ended.key)
+                && let Some((policy, target)) = self.effects.policy(&named.effect).zip(self.effects.target(&named.effect))
+                && policy.breaker
+            {
+                let failed = ended.outcome.as_ref().is_err_and(crate::effects::Error::is_retryable);
+                self.breakers.told(target, failed, now_us);
+            }
             assignment.ended.push_back(ended);
         }
         self.pending.extend(inputs);

@@ -7,6 +7,7 @@ pub mod dead_letter;
 pub mod effects;
 pub mod engine;
 pub mod fetch;
+pub mod http;
 pub mod logic;
 mod metrics;
 pub mod processor;

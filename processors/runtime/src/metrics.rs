@@ -47,6 +47,9 @@ const FIRED: &str = "forebay_runtime_agenda_fired_total";
 const LATENESS: &str = "forebay_runtime_agenda_lateness_seconds";
 const INDEX: &str = "forebay_runtime_agenda_index_entries";
 const ATTEMPTS: &str = "forebay_runtime_effect_attempts_total";
+const RUNNING: &str = "forebay_runtime_effects_running";
+const BREAKER: &str = "forebay_runtime_breaker_open";
+const LEASES: &str = "forebay_runtime_leases_expired_total";
 const FETCHED: &str = "forebay_runtime_rows_fetched_total";
 
 /// Labels of a worker's gauges: several workers of a process must not overwrite each other's.
@@ -106,6 +109,9 @@ pub(crate) fn describe() {
     describe_histogram!(LATENESS, Unit::Seconds, "how late the latest item of a batch was");
     describe_gauge!(INDEX, "agenda items of the near future that are known in memory");
     describe_counter!(ATTEMPTS, "attempts at effects, by effect and outcome: ok, retry, terminal");
+    describe_gauge!(RUNNING, "attempts at effects that are being made, by target");
+    describe_gauge!(BREAKER, "1 while a target that kept failing is left alone or probed, by target");
+    describe_counter!(LEASES, "attempts at effects that nobody heard of until their lease ended");
     describe_counter!(FETCHED, "rows read from the store because they were not in the cache");
     describe_gauge!(MARK_FRAME, "number of the last frame below the watermark, summed over shards by the reader");
 }
@@ -120,6 +126,7 @@ pub(crate) fn committed(stream: &str, tally: Tally) {
     counter!(SENDS, "stream" => stream()).increment(tally.sends);
     counter!(RETRIES, "stream" => stream()).increment(tally.retries);
     counter!(PARKED, "stream" => stream()).increment(tally.parked);
+    counter!(LEASES, "stream" => stream()).increment(tally.leases_expired);
     if tally.fired > 0 {
         counter!(FIRED, "stream" => stream()).increment(tally.fired);
         histogram!(LATENESS, "stream" => stream()).record(tally.lateness_us as f64 / 1e6);
@@ -188,10 +195,19 @@ pub(crate) fn waiting(place: &Place, frames: usize, shards: usize) {
 pub(crate) fn attempted(stream: &str, effect: &str, outcome: &Result<Bytes, effects::Error>) {
     let outcome = match outcome {
         Ok(_) => "ok",
-        Err(effects::Error::Retry(_)) => "retry",
+        Err(effects::Error::Retry(_) | effects::Error::Later(..)) => "retry",
         Err(effects::Error::Terminal(_)) => "terminal",
     };
     counter!(ATTEMPTS, "stream" => stream.to_owned(), "effect" => effect.to_owned(), "outcome" => outcome).increment(1);
+}
+
+/// Targets: attempts that are being made, and whether it is left alone.
+pub(crate) fn targets(place: &Place, targets: Vec<(Arc<str>, usize, bool)>) {
+    for (target, running, open) in targets {
+        let labels = [("stream", place.stream()), ("worker", place.worker()), ("target", target)];
+        gauge!(RUNNING, &labels).set(running as f64);
+        gauge!(BREAKER, &labels).set(f64::from(u8::from(open)));
+    }
 }
 
 pub(crate) fn agenda(place: &Place, entries: usize) {

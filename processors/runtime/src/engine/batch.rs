@@ -67,7 +67,7 @@ pub enum Fate {
     /// An effect is attempted.
     Attempt(Effect),
     /// An attempt failed and another one is left.
-    Requeue(Effect, String),
+    Requeue(Effect, crate::effects::Error),
 }
 
 /// Inputs that are decided together, and what was read for them.

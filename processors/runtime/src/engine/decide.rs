@@ -21,6 +21,7 @@ use self::subject::Work;
 use super::agenda::Named;
 use super::assignment::{Assignment, ShardState};
 use super::batch::{Batch, Fate, Prepared};
+use super::breaker::Breakers;
 use super::dedupe::MINUTE_MS;
 use super::due::{Before, Origin};
 use super::emit;
@@ -57,6 +58,8 @@ pub struct Tally {
     pub parked: u64,
     /// Agenda items that were carried out.
     pub fired: u64,
+    /// Attempts at effects whose lease ended before they were heard of.
+    pub leases_expired: u64,
     /// How late the latest of them was, µs.
     pub lateness_us: i64,
 }
@@ -78,13 +81,13 @@ pub fn decide(
     batch: Batch,
     assignment: &mut Assignment,
     settings: &Settings,
-    effects: &Effects,
+    (effects, breakers): (&Effects, &Breakers),
     writer: &WriterId,
     now_us: i64,
 ) -> Result<(Transaction, Tally), Undecided> {
     let ended = batch.ended;
     let (inputs, ranges) = batch.into_inputs();
-    let mut places = assignment.running.free(effects, settings.limits.effects);
+    let mut places = assignment.running.free(effects, breakers, settings.limits.effects, now_us);
     for input in &inputs {
         if let Fate::Attempt(effect) = &input.fate {
             places.occupy(&Named::from(effect));
@@ -120,8 +123,8 @@ pub fn decide(
 
 /// A frame of nothing but positions: what a shard that follows a stream from now on starts with.
 pub fn anchor(shard: &mut ShardState, settings: &Settings, writer: &WriterId, now_us: i64, transaction: &mut Transaction) {
-    let (effects, ranges) = (Effects::default(), Ranges::default());
-    let mut places = Running::default().free(&effects, 0);
+    let (effects, breakers, ranges) = (Effects::default(), Breakers::default(), Ranges::default());
+    let mut places = Running::default().free(&effects, &breakers, 0, now_us);
     let mut work = ShardWork::new(shard, settings, &effects, &mut places, &ranges, now_us);
     // the claim has them all
     work.positions.clear();
@@ -223,6 +226,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         if !self.fires(&origin, &subject)? {
             return Ok(());
         }
+        tally.leases_expired += u64::from(self.lease_has_ended(&origin, &fate, effect.as_ref()));
         let id = envelope.id.strip_prefix("e/").unwrap_or_default();
         if let Some(effect) = effect {
             let failed = matches!(&source, Some(Source::Outcome { ok: false, .. }));
@@ -244,7 +248,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         let (tracking, outcome) = match fate {
             Fate::PassedOver => return Ok(()),
             Fate::Attempt(effect) => return self.attempt(&subject, id, effect),
-            Fate::Requeue(effect, why) => return self.requeue(&subject, id, effect, why),
+            Fate::Requeue(effect, why) => return self.requeue(&subject, id, effect, &why),
             Fate::Dead(reason, detail) => {
                 let tracking = if record.feed == Feed::EVENTS { Tracking::All } else { Tracking::None };
                 (tracking, Err(Stop::Dead(reason, detail)))

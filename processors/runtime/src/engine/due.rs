@@ -287,7 +287,7 @@ fn attempted(
     let left = policy.is_some_and(|policy| effect.attempts < policy.retry.attempts as i32);
     let step = match ended {
         None if left => Ok(Fate::Attempt(effect.clone())),
-        Some(Err(effects::Error::Retry(why))) if left => Ok(Fate::Requeue(effect.clone(), why)),
+        Some(Err(why)) if left && why.is_retryable() => Ok(Fate::Requeue(effect.clone(), why)),
         None if policy.is_none() => Err(Err(format!("there is no effect {:?} any more", effect.name))),
         None => Err(Err("the lease of the last attempt has ended".to_owned())),
         Some(Ok(brought)) => Err(Ok(brought)),

@@ -33,7 +33,7 @@ impl Core {
             .map(|Ended { shard, key, subject, outcome, .. }| Due::Entry { shard, key, subject, ended: Some(outcome) });
         let mut due: Vec<_> = outcomes.collect();
         let ended = due.len();
-        let mut places = assignment.running.free(&self.effects, limits.effects);
+        let mut places = assignment.running.free(&self.effects, &self.breakers, limits.effects, now_us);
         due.extend(assignment.due(now_us, quota, &mut places));
         if assignment.is_backed_up(&self.settings) || (self.pending.is_empty() && due.is_empty()) {
             return self.poll();
@@ -140,7 +140,7 @@ impl Core {
 
     fn decide(&mut self, batch: Batch, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
-        match decide::decide(batch, assignment, &self.settings, &self.effects, &self.writer, now_us) {
+        match decide::decide(batch, assignment, &self.settings, (&self.effects, &self.breakers), &self.writer, now_us) {
             // every due entry was only a hint
             Ok((transaction, _)) if transaction.changes.is_empty() => {
                 assignment.ended.drain(..transaction.ended);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use state::AgendaKey;
 
 use super::agenda::Named;
+use super::breaker::{Breakers, Room};
 use crate::effects::Effects;
 
 /// Attempts that are being made here, by shard and item.
@@ -38,10 +39,10 @@ impl Running {
         counts
     }
 
-    /// The places that are free, of `max` for all effects together.
+    /// The places that are free at `now` (µs), of `max` for all effects together.
     #[must_use]
-    pub fn free<'a>(&self, effects: &'a Effects, max: usize) -> Places<'a> {
-        let mut places = Places { effects, left: max, targets: HashMap::new(), keys: HashMap::new() };
+    pub fn free<'a>(&self, effects: &'a Effects, breakers: &'a Breakers, max: usize, now: i64) -> Places<'a> {
+        let mut places = Places { effects, breakers, now, left: max, targets: HashMap::new(), keys: HashMap::new() };
         self.attempts.values().for_each(|named| places.occupy(named));
         places
     }
@@ -51,6 +52,8 @@ impl Running {
 #[derive(Clone, Debug)]
 pub struct Places<'a> {
     effects: &'a Effects,
+    breakers: &'a Breakers,
+    now: i64,
     left: usize,
     targets: HashMap<&'a Arc<str>, usize>,
     keys: HashMap<(&'a Arc<str>, Arc<str>), usize>,
@@ -73,7 +76,12 @@ impl Places<'_> {
         };
         let taken = self.targets.get(target).copied().unwrap_or(0);
         let of_key = || self.keys.get(&(target, named.key.clone())).copied().unwrap_or(0);
-        taken < policy.concurrency && (named.key.is_empty() || of_key() < policy.per_key)
+        let most = match self.breakers.room(target, self.now) {
+            Room::Bounded => policy.concurrency,
+            Room::Probe => 1,
+            Room::Closed => 0,
+        };
+        taken < most && (named.key.is_empty() || of_key() < policy.per_key)
     }
 
     /// A place is taken, whether or not there is one.
@@ -117,23 +125,23 @@ mod tests {
 
     #[test]
     fn a_target_has_its_bound_whatever_effects_share_it() {
-        let effects = effects();
+        let (effects, breakers) = (effects(), Breakers::default());
         let mut running = Running::default();
         running.begin(0, item(1), named("mail", ""));
         running.begin(1, item(1), named("news", ""));
-        assert!(!running.free(&effects, 64).take(&named("news", "")), "two of two");
-        let mut places = running.free(&effects, 64);
+        assert!(!running.free(&effects, &breakers, 64, 0).take(&named("news", "")), "two of two");
+        let mut places = running.free(&effects, &breakers, 64, 0);
         assert!(places.take(&named("mail", "")));
         assert!(!places.take(&named("mail", "")) && places.take(&named("pay", "")));
         running.end(1, &item(1)).unwrap();
-        assert!(running.free(&effects, 64).take(&named("news", "")));
+        assert!(running.free(&effects, &breakers, 64, 0).take(&named("news", "")));
     }
 
     #[test]
     fn a_key_has_its_bound_and_no_key_has_none() {
-        let effects = effects();
+        let (effects, breakers) = (effects(), Breakers::default());
         let running = Running::default();
-        let mut places = running.free(&effects, 64);
+        let mut places = running.free(&effects, &breakers, 64, 0);
         assert!(places.take(&named("mail", "a")) && places.take(&named("mail", "a")));
         assert!(!places.take(&named("mail", "a")));
         assert!(places.take(&named("mail", "b")));
@@ -141,9 +149,19 @@ mod tests {
 
     #[test]
     fn the_worker_has_its_bound() {
-        let effects = effects();
-        let mut places = Running::default().free(&effects, 2).take_all(["pay", "mail", "gone"]);
+        let (effects, breakers) = (effects(), Breakers::default());
+        let mut places = Running::default().free(&effects, &breakers, 2, 0).take_all(["pay", "mail", "gone"]);
         assert_eq!(places.drain(..).filter(|taken| *taken).count(), 2);
+    }
+
+    #[test]
+    fn a_target_that_is_left_alone_has_one_place_for_a_probe_when_its_time_has_come() {
+        let (effects, mut breakers) = (effects(), Breakers::default());
+        (0..10).for_each(|_| breakers.told(effects.target("mail").unwrap(), true, 0));
+        let running = Running::default();
+        let free = |now| running.free(&effects, &breakers, 64, now).take_all(["mail", "news", "pay"]);
+        assert_eq!(free(0), [false, false, true]);
+        assert_eq!(free(30_000_000), [true, false, true]);
     }
 
     impl Places<'_> {

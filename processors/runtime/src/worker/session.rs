@@ -260,6 +260,7 @@ impl<'w> Session<'w> {
         self.gauges_at = Instant::now();
         let shards = self.core.assignment().into_iter().flat_map(|assignment| assignment.shards.values());
         let frames = shards.clone().map(|shard| shard.backlog().0).sum();
+        metrics::targets(&self.worker.place, self.core.targets());
         metrics::agenda(&self.worker.place, shards.clone().map(|shard| shard.agenda.len()).sum());
         if let Some(reach) = shards.map(|shard| shard.dedupe.reach_ms(shard.tip.horizon)).min() {
             metrics::dedupe_window(&self.worker.place, reach);

@@ -1,6 +1,7 @@
 //! Effects: what a decision starts and cancels, and the attempts that a frame records before they are made.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemas::catalog::{Retry, Tracking};
 use state::records::{Effect, EventStatus, Item, State};
@@ -9,8 +10,10 @@ use state::{AgendaKey, StatusKey, StatusWrite};
 use super::again::backoff;
 use super::{ShardWork, Stop};
 use crate::dead_letter::Reason;
-use crate::effects::{EFFECT_BYTES_MAX, EFFECT_KEY_MAX, EFFECTS_PER_SUBJECT_MAX, Policy, Start};
+use crate::effects::{EFFECT_BYTES_MAX, EFFECT_KEY_MAX, EFFECTS_PER_SUBJECT_MAX, Error, LATER_MAX, Policy, Start};
 use crate::engine::agenda::{Named, effect_id, effect_name};
+use crate::engine::batch::Fate;
+use crate::engine::due::Origin;
 use crate::engine::emit::Told;
 use crate::engine::step::Attempt;
 use crate::processor::effect_id_of;
@@ -73,6 +76,13 @@ impl ShardWork<'_, '_> {
         }
     }
 
+    /// True when an attempt was under way at an effect and nobody has heard how it ended.
+    pub(super) fn lease_has_ended(&self, origin: &Origin, fate: &Fate, ended: Option<&Effect>) -> bool {
+        let due = matches!(origin, Origin::Item { key, .. } if key.due <= self.ts);
+        let effect = if let Fate::Attempt(effect) = fate { Some(effect) } else { ended };
+        due && effect.is_some_and(|effect| effect.processing)
+    }
+
     /// Records that the next attempt is under way: it is made after the commit, and never before.
     pub(super) fn attempt(&mut self, subject: &Arc<str>, id: &str, effect: Effect) -> Result<(), Stop> {
         let at = self.work(subject)?;
@@ -99,13 +109,14 @@ impl ShardWork<'_, '_> {
     }
 
     /// An attempt failed and another one may do better.
-    pub(super) fn requeue(&mut self, subject: &Arc<str>, id: &str, mut effect: Effect, detail: String) -> Result<(), Stop> {
+    pub(super) fn requeue(&mut self, subject: &Arc<str>, id: &str, mut effect: Effect, why: &Error) -> Result<(), Stop> {
         let at = self.work(subject)?;
         let retry = self.effects.policy(&effect.name).map_or(Retry::default(), |policy| policy.retry);
         let key = schemas::key::EventKey::of("~effect", id, None);
-        let due = self.ts + backoff(retry, key, effect.attempts);
+        let asked = if let Error::Later(_, wait) = why { (*wait).min(LATER_MAX) } else { Duration::ZERO };
+        let due = self.ts + backoff(retry, key, effect.attempts).max(asked.as_micros() as i64);
         effect.processing = false;
-        self.tell_effect(at, id, &mut effect, State::FailedRetryable, Some((due, detail)));
+        self.tell_effect(at, id, &mut effect, State::FailedRetryable, Some((due, why.to_string())));
         self.put_effect(at, id, due, effect);
         Ok(())
     }

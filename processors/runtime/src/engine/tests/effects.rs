@@ -1,5 +1,7 @@
 //! Effects: attempts are recorded before they are made, and one outcome is recorded whatever happens.
 
+use std::time::Duration;
+
 use schemas::catalog::{EffectRules, Retry};
 use schemas::key::EventKey;
 use state::records::State;
@@ -85,6 +87,7 @@ fn a_new_owner_waits_for_the_lease_and_hears_nothing_of_the_old_attempt() {
     assert!(world.attempts.is_empty() && sums(&world).is_empty());
     world.pass(31 * SECOND);
     world.run();
+    assert_eq!(world.tally.leases_expired, 1);
     let new = world.end_attempt(Ok("2"));
     assert_eq!((new.attempt, new.key.id), (2, old.key.id));
     world.run();
@@ -195,6 +198,69 @@ fn a_target_and_a_key_have_bounds_of_their_own_and_stop_nothing_else() {
         assert!(keys.len() <= 2 && keys.windows(2).all(|two| two[0] != two[1]), "{keys:?}");
     }
     assert_eq!(ended, 6);
+}
+
+/// Lets every attempt fail that is under way; how many those were.
+fn fail_all(world: &mut World) -> usize {
+    let made = world.attempts.len();
+    (0..made).for_each(|_| drop(world.end_attempt(Err(Error::Retry("away".into())))));
+    world.run();
+    made
+}
+
+#[test]
+fn a_target_that_keeps_failing_is_left_alone_then_probed_once_and_what_waited_uses_up_no_attempt() {
+    let mut world = bill(|_| {});
+    world.send_all((0..12).map(|n| format!("a bill {n}")).collect::<Vec<_>>().iter().map(String::as_str));
+    world.run();
+    assert_eq!(fail_all(&mut world), 12);
+    world.pass(20 * SECOND);
+    world.send_all(["b bill new"]);
+    world.run();
+    assert_eq!(world.attempts.len(), 0, "what is due stays due, what starts is queued");
+    world.send_all(["a effect 1"]);
+    world.run();
+    world.end_attempt(Ok("7"));
+    world.pass(10 * SECOND);
+    world.run();
+    assert_eq!(fail_all(&mut world), 1, "a probe");
+    world.pass(59 * SECOND);
+    world.run();
+    assert_eq!(world.attempts.len(), 0, "twice as long");
+    world.pass(SECOND);
+    world.run();
+    let probe = world.end_attempt(Ok("1"));
+    assert!(probe.attempt <= 3);
+    world.run();
+    assert_eq!(world.attempts.len(), 12, "it is closed");
+    assert!(world.attempts.iter().all(|(_, made)| made.attempt <= 3), "{:?}", world.attempts);
+}
+
+#[test]
+fn a_target_whose_breaker_is_turned_off_is_never_left_alone() {
+    let mut world = bill(|rules| rules.breaker = false);
+    world.send_all((0..12).map(|n| format!("a bill {n}")).collect::<Vec<_>>().iter().map(String::as_str));
+    world.run();
+    for _ in 0..3 {
+        assert_eq!(fail_all(&mut world), 12);
+        world.pass(SECOND);
+        world.run();
+    }
+}
+
+#[test]
+fn a_target_that_names_a_time_is_not_attempted_before() {
+    let mut world = bill(|_| {});
+    world.send_all(["a bill x"]);
+    world.run();
+    world.end_attempt(Err(Error::Later("busy".into(), Duration::from_secs(50))));
+    world.run();
+    world.pass(49 * SECOND);
+    world.run();
+    assert_eq!(world.attempts.len(), 0);
+    world.pass(SECOND);
+    world.run();
+    assert_eq!(world.attempts.len(), 1);
 }
 
 #[test]

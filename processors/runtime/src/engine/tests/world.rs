@@ -362,6 +362,7 @@ impl World {
                 self.tally.fired += tally.fired;
                 self.tally.parked += tally.parked;
                 self.tally.retries += tally.retries;
+                self.tally.leases_expired += tally.leases_expired;
             }
             self.attempts.extend(step.attempts.into_iter().map(|(_, attempt)| (self.instances, attempt)));
             for committed in step.committed {
