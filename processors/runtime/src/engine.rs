@@ -339,6 +339,9 @@ impl Core {
                 if !self.settings.rules.keep(Rule::ApplyAfterCommit) {
                     self.hand_over(&transaction, &mut step.committed);
                 }
+                if !self.settings.rules.keep(Rule::AttemptAfterCommit) {
+                    step.attempts = self.attempt_early(&transaction);
+                }
                 (TransactionStep::Committing, Action::Commit)
             }
             (TransactionStep::Committing, Event::Done) => {
@@ -365,7 +368,9 @@ impl Core {
         }
         for attempt in transaction.attempts {
             assignment.running.begin(attempt.shard, attempt.key.clone(), attempt.named.clone());
-            step.attempts.push((assignment.number, attempt));
+            if self.settings.rules.keep(Rule::AttemptAfterCommit) {
+                step.attempts.push((assignment.number, attempt));
+            }
         }
         assignment.ended.drain(..transaction.ended.min(assignment.ended.len()));
         self.pending.drain(..transaction.inputs.min(self.pending.len()));

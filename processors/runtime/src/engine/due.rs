@@ -14,6 +14,7 @@ use super::assignment::{Assignment, ShardState};
 use super::batch::{self, Fate, HEAD, Prepared};
 use super::headers::HeaderList;
 use super::input::{Arrived, Envelope, Feed, Writer};
+use super::rules::Rule;
 use super::settings::{Policy, Settings};
 use super::step::Needs;
 use super::versions::Versions;
@@ -125,7 +126,8 @@ impl Look<'_> {
                 return Ok(());
             }
         };
-        let Some(item) = item else {
+        let unchecked = ended.is_some() && !self.settings.rules.keep(Rule::OutcomeOfItsAttempt);
+        let Some(item) = item.or_else(|| unchecked.then(|| Item::Effect(Effect::default()).encode())) else {
             shard.agenda.forget(key);
             *due = Due::Inputs(Vec::new());
             return Ok(());

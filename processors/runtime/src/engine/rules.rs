@@ -4,7 +4,7 @@ use state::Mark;
 
 use super::cache::Image;
 use super::transaction::Transaction;
-use super::{Committed, Core};
+use super::{Attempt, Committed, Core};
 
 /// A rule that the engine keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub enum Rule {
     LowFloor,
     /// An item is deleted in the frame of what it led to (G4).
     ItemGoesWithFiring,
+    /// An attempt at an effect is made after the commit of its record.
+    AttemptAfterCommit,
+    /// An outcome counts only if its item is there as the attempt left it.
+    OutcomeOfItsAttempt,
 }
 
 /// The rules that are kept: all of them, except in a simulation.
@@ -71,6 +75,12 @@ impl Core {
                 shard.cache.put(&write.key.subject, &write.key.sort, image, change.frame.n);
             }
         }
+    }
+
+    /// Without [`Rule::AttemptAfterCommit`]: attempts are made while their transaction is open.
+    pub(super) fn attempt_early(&self, open: &Transaction) -> Vec<(u64, Attempt)> {
+        let number = self.assignment.as_ref().map_or(0, |assignment| assignment.number);
+        open.attempts.iter().map(|attempt| (number, attempt.clone())).collect()
     }
 
     /// Without [`Rule::ApplyAfterCommit`]: frames go to the store while their transaction is open.

@@ -11,6 +11,7 @@ mod plan;
 mod random;
 mod report;
 mod store;
+mod target;
 mod views;
 mod workload;
 mod world;

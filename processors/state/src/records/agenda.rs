@@ -30,7 +30,7 @@ pub enum Item {
 }
 
 /// An effect that has no outcome yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effect {
     /// Its name.
     pub name: String,

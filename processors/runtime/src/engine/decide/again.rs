@@ -33,7 +33,8 @@ impl ShardWork<'_, '_> {
             Origin::Park { n, .. } => return Ok(work.head.front == *n),
             _ if work.agenda.contains_key(key) => return Ok(false),
             Origin::Item { timer: Some(name), .. } => {
-                if work.head.timers.remove(name) != Some(key.due) {
+                let checked = !name.starts_with('~') || self.settings.rules.keep(Rule::OutcomeOfItsAttempt);
+                if work.head.timers.remove(name) != Some(key.due) && checked {
                     return Err(Stop::Torn(format!("{subject} has the item {} and no timer of that time", key.id)));
                 }
                 work.changed = true;

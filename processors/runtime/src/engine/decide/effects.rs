@@ -39,11 +39,15 @@ impl ShardWork<'_, '_> {
         Ok(())
     }
 
-    /// Starts effects: the first attempt is under way with this frame where a place is free; else it is due at once.
+    /// Starts effects: the first attempt is under way with this frame where a place is free; else it is due at once. One
+    /// that is open already under its id (a copy of its event came behind the dedupe window) stays the one it is.
     pub(super) fn start_effects(&mut self, at: usize, told: &Told<'_>, tracking: Tracking, effects: &[Start]) {
         let event = (told.cause.is_none() && tracking != Tracking::None).then_some((told.key.0, told.record.offset));
         for (index, Start { name, argument, key }) in (0..).zip(effects) {
             let id = effect_id_of(told.key.0, index);
+            if self.works[at].head.timers.contains_key(&effect_name(&id)) {
+                continue;
+            }
             let mut effect = Effect {
                 name: name.clone(),
                 argument: argument.clone(),
@@ -62,7 +66,8 @@ impl ShardWork<'_, '_> {
         }
     }
 
-    /// Takes effects out of the agenda; what a running attempt brings is dropped.
+    /// Takes effects out of the agenda; what a running attempt brings is dropped, and one that this very frame would have
+    /// recorded is not made.
     pub(super) fn cancel_effects(&mut self, at: usize, ids: &[String]) {
         let work = &mut self.works[at];
         for id in ids {

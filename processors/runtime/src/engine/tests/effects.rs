@@ -125,6 +125,39 @@ fn a_cancelled_effect_has_no_outcome() {
 }
 
 #[test]
+fn an_effect_that_is_cancelled_in_the_frame_of_its_attempt_is_not_attempted() {
+    let mut world = World::new();
+    world.send_with_id("a effect hello", "asks");
+    world.run();
+    world.end_attempt(Err(Error::Retry("not now".into())));
+    world.run();
+    world.pass(20 * SECOND);
+    let id = effect_id_of(EventKey::of("test", "asks", None).0, 0);
+    world.send_all([&*format!("a cancel {id}")]);
+    world.run();
+    assert_eq!((world.items("a"), world.attempts.len()), (Vec::new(), 0));
+}
+
+#[test]
+fn an_open_effect_that_is_started_again_stays_one() {
+    let mut world = World::new();
+    world.send_with_id("a effect hello", "asks");
+    world.run();
+    world.pass(20 * 60 * SECOND);
+    world.send_with_id("a effect hello", "asks");
+    world.run();
+    assert_eq!(world.items("a").len(), 1);
+    while !world.attempts.is_empty() {
+        world.end_attempt(Ok("7"));
+        world.run();
+    }
+    world.pass(100 * SECOND);
+    world.run();
+    assert_eq!(sums(&world), [7]);
+    assert_eq!(world.items("a"), [""; 0]);
+}
+
+#[test]
 fn no_more_attempts_are_made_than_there_are_places() {
     let mut world = World::with(|settings| settings.limits.effects = 2);
     world.send_all(["a effect 1", "a effect 2", "a effect 3", "b effect 4", "b effect 5"]);

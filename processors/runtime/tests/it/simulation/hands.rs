@@ -12,7 +12,7 @@ use runtime::engine::assignment::Assignment;
 use runtime::engine::input::{Arrived, Inlet};
 use runtime::engine::recover::LogRecord;
 use runtime::engine::transaction::{Topic, Transaction};
-use runtime::engine::{Action, Committed, Core, Event, Failure, Needs, Scan, Step};
+use runtime::engine::{Action, Committed, Core, Ended as AttemptEnded, Event, Failure, Needs, Scan, Step};
 use runtime::fetch;
 use runtime::restore::{Plan as Restoring, restore};
 use state::{StateStore, store};
@@ -20,6 +20,7 @@ use state::{StateStore, store};
 use super::applier;
 use super::kafka::{Refused, Target};
 use super::plan::Mutant;
+use super::target;
 use super::turn;
 use super::world::{Place, Shared};
 
@@ -34,6 +35,8 @@ enum Ended {
 pub(super) struct Channel {
     pub(super) jobs: VecDeque<(Committed, i64)>,
     pub(super) acks: Vec<(u64, i32, i64)>,
+    /// Attempts at effects that have ended.
+    pub(super) ended: Vec<AttemptEnded>,
     /// The session is over; the applier finishes and goes.
     pub(super) closed: bool,
 }
@@ -129,12 +132,15 @@ impl Session {
                 self.place.tell(|| format!("failed: {failure:?}"));
             }
             let now = self.place.now_us();
-            let Step { action: next, committed, .. } = self.core.step(event, now);
+            let Step { action: next, committed, attempts, .. } = self.core.step(event, now);
             for committed in committed {
                 self.place.tell(|| {
                     format!("committed frame {} of {} at {}", committed.frame.n, committed.frame.shard, committed.frame.ts)
                 });
                 self.channel.borrow_mut().jobs.push_back((committed, self.place.boot_us()));
+            }
+            for (assignment, attempt) in attempts {
+                self.place.spawn(Box::pin(target::attempt(self.place.clone(), self.channel.clone(), assignment, attempt)));
             }
             action = next;
         }
@@ -211,12 +217,13 @@ impl Session {
                 inputs.extend(found);
             }
         }
-        let acks = std::mem::take(&mut self.channel.borrow_mut().acks);
+        let mut channel = self.channel.borrow_mut();
+        let (acks, ended) = (std::mem::take(&mut channel.acks), std::mem::take(&mut channel.ended));
         if !inputs.is_empty() {
             let of = |input: &Arrived| format!("{}/{}", input.shard, input.offset);
             self.place.tell(|| format!("polled {}", inputs.iter().map(of).collect::<Vec<_>>().join(" ")));
         }
-        Ok(Event::Polled { inputs, acks, ended: Vec::new() })
+        Ok(Event::Polled { inputs, acks, ended })
     }
 
     /// Marks, barrier, logs, replay; one shard after the other.

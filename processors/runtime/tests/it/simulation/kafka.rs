@@ -125,6 +125,8 @@ pub(super) struct Kafka {
     producers: BTreeMap<String, Producer>,
     transactions: TransactionId,
     ticks: u64,
+    /// When transactions were committed.
+    committed_at: BTreeMap<TransactionId, u64>,
     /// EndTxn requests that the client sent a second time: they may arrive whenever they like.
     late_ends: Vec<(String, i32, bool)>,
     pub(super) generation: i32,
@@ -211,7 +213,13 @@ impl Kafka {
     pub(super) fn end(&mut self, id: &str, epoch: i32, commit: bool) -> Result<(), Refused> {
         let producer = self.producer(id, epoch)?;
         match producer.state {
-            State::Ongoing => producer.decide(commit),
+            State::Ongoing => {
+                producer.decide(commit);
+                let (transaction, now) = (producer.transaction, self.ticks);
+                if commit {
+                    self.committed_at.insert(transaction, now);
+                }
+            }
             State::Prepared(was) | State::Complete(was) if was == commit => {}
             _ => return Err(Refused("there is no such transaction to end")),
         }
@@ -288,6 +296,17 @@ impl Kafka {
     /// True when nothing is undecided anywhere.
     pub(super) fn is_settled(&self) -> bool {
         self.producers.values().all(|producer| !matches!(producer.state, State::Ongoing | State::Prepared(_)))
+    }
+
+    /// When the committed record at `offset` became so.
+    pub(super) fn committed_at(&self, topic: Topic, shard: i32, offset: i64) -> Option<u64> {
+        let entry = self.partitions.get(&Target::of(topic, shard))?.entries.get(offset as usize)?;
+        self.committed_at.get(&entry.transaction).copied()
+    }
+
+    /// Steps since the beginning.
+    pub(super) fn ticks(&self) -> u64 {
+        self.ticks
     }
 
     pub(super) fn transactions(&self) -> u64 {

@@ -1,9 +1,11 @@
 //! What must be true of a run when it is over, judged from the outside: from what was sent, the committed records, the
 //! cells of the replicas and what readers were shown. Nothing here asks the engine.
 
-mod effects;
+mod calls;
+mod events;
 mod log;
 mod shown;
+mod subjects;
 
 use runtime::engine::transaction::Topic;
 use state::Mark;
@@ -21,7 +23,8 @@ pub(super) fn judge(shared: &Shared, views: &Views) -> u64 {
     for shard in 0..SHARDS {
         let chain = log::chain(shared, shard);
         frames += chain.len() as u64;
-        effects::judge(shared, shard, &chain);
+        events::judge(shared, shard, &chain);
+        calls::judge(shared, shard, &chain);
         shown::views(shared, shard, &chain, views);
         shown::marks(shared, shard, &chain);
         cells.extend(log::fold(shard, &chain));

@@ -38,7 +38,7 @@ pub(super) enum Mutant {
 }
 
 /// All of them, with the names they are told by.
-pub(super) const MUTANTS: [(&str, Mutant); 23] = [
+pub(super) const MUTANTS: [(&str, Mutant); 25] = [
     ("F1", Mutant::NoGeneration),
     ("F2", Mutant::GenerationAtCommit),
     ("F4", Mutant::NoRecycle),
@@ -62,6 +62,8 @@ pub(super) const MUTANTS: [(&str, Mutant); 23] = [
     ("drained-reach", Mutant::Without(Rule::DrainedReach)),
     ("low-floor", Mutant::Without(Rule::LowFloor)),
     ("item-goes-with-firing", Mutant::Without(Rule::ItemGoesWithFiring)),
+    ("attempt-after-commit", Mutant::Without(Rule::AttemptAfterCommit)),
+    ("outcome-of-its-attempt", Mutant::Without(Rule::OutcomeOfItsAttempt)),
 ];
 
 /// Rates of what goes wrong, per step or per call. Zero is never.
@@ -85,6 +87,10 @@ pub(super) struct Faults {
     pub(super) store_down: f64,
     /// Time passes at once.
     pub(super) clock_jump: f64,
+    /// A call of a target never ends.
+    pub(super) hang: f64,
+    /// It is refused, for now or for good.
+    pub(super) refused: f64,
     /// Messages to replicas that arrive per step: few make the store slow.
     pub(super) store_speed: usize,
     /// Own clocks are off by at most this, µs.
@@ -109,6 +115,8 @@ impl Faults {
             replica_restart: maybe(0.003),
             store_down: maybe(0.0015),
             clock_jump: maybe(0.002),
+            hang: maybe(0.15),
+            refused: maybe(0.4),
             store_speed,
             skew_us: if maybe(1.0) > 0.0 { 20_000_000 } else { 0 },
         }

@@ -1,5 +1,8 @@
 //! What is sent, what the processor makes of it, and what must come of each event.
 
+mod chains;
+mod settings;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,16 +11,13 @@ use bytes::Bytes;
 use runtime::engine::dedupe::MINUTE_MS;
 use runtime::engine::headers::HeaderList;
 use runtime::engine::input::{Arrived, Feed, Writer};
-use runtime::engine::settings::{EngineIds, EventSpec, Limits, Settings};
-use runtime::processor::Timer;
-use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
-use schemas::catalog::{Catalog, HeaderStyle, Ordering, Retry, Tracking};
-use schemas::datum::{DecodeError, Union};
 use schemas::key::EventKey;
 use schemas::names;
 use schemas::partition::partition_of;
 
-use super::plan::{Plan, stream};
+pub(super) use self::chains::{CHILD_US, Chains, Told, fold};
+use self::settings::settings;
+pub(super) use self::settings::settings_of;
 use super::random::Random;
 
 /// Shards of the stream: one transaction covers all that a worker has.
@@ -30,10 +30,6 @@ const EVENTS: usize = 14;
 const WINDOW: Duration = Duration::from_secs(120);
 /// Inputs that are tried again succeed this long after they came.
 const FLAKY_US: i64 = 3_000_000;
-/// What timers are told as.
-pub(super) const FIRED: &str = "timer";
-/// Row `child` lives this long.
-pub(super) const CHILD_US: i64 = 20_000_000;
 /// When a run begins: any time will do.
 pub(super) const BEGIN_US: i64 = 1_700_000_000_000_000;
 
@@ -55,6 +51,10 @@ pub(super) enum Op {
     Timer,
     /// Clears the oldest timer of the subject.
     Clear,
+    /// Starts an effect.
+    Effect,
+    /// Cancels the oldest open effect of the subject.
+    Cancel,
     /// Is tried again for a while; later ones wait behind it.
     Flaky,
     /// Is tried again for a while; later ones pass.
@@ -87,6 +87,8 @@ impl Op {
         (Self::Refuse, 8),
         (Self::Timer, 22),
         (Self::Clear, 8),
+        (Self::Effect, 16),
+        (Self::Cancel, 5),
         (Self::Flaky, 10),
         (Self::Loose, 8),
         (Self::Wait, 6),
@@ -121,6 +123,8 @@ impl Op {
             Self::Refuse => "refuse",
             Self::Timer => "timer",
             Self::Clear => "clear",
+            Self::Effect => "effect",
+            Self::Cancel => "cancel",
             Self::Flaky | Self::Loose => "flaky",
             Self::Wait => "wait",
             Self::Never => "never",
@@ -143,7 +147,7 @@ impl Op {
     pub(super) fn results(self) -> usize {
         match self {
             Self::Add | Self::Delete | Self::Child | Self::Refuse | Self::Timer | Self::Clear => 1,
-            Self::Flaky | Self::Loose | Self::Wait => 1,
+            Self::Effect | Self::Cancel | Self::Flaky | Self::Loose | Self::Wait => 1,
             Self::Two => 2,
             _ => 0,
         }
@@ -261,194 +265,4 @@ pub(super) fn accepted(sent: &[Sent]) -> Vec<&Sent> {
         accepted.push(event);
     }
     accepted
-}
-
-/// The state behind `what`, as the processor and the oracle count it.
-pub(super) fn fold(state: &str, what: &str) -> String {
-    blake3::hash(format!("{state}|{what}").as_bytes()).to_hex()[..10].to_owned()
-}
-
-/// What a result says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) id: String,
-    pub(super) before: String,
-    pub(super) child: String,
-    pub(super) after: String,
-    pub(super) now: i64,
-    /// What it does to a timer: `set`, `cleared` or `fired`, its name and when it is due.
-    pub(super) timer: String,
-}
-
-impl Told {
-    fn text(&self) -> Text {
-        let Self { id, before, child, after, now, timer } = self;
-        Text(format!("{id}|{before}|{child}|{after}|{now}|{timer}"))
-    }
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let parts: Vec<_> = text.split('|').map(ToOwned::to_owned).collect();
-        let [id, before, child, after, now, timer] = <[String; 6]>::try_from(parts).ok()?;
-        Some(Self { id, before, child, after, now: now.parse().ok()?, timer })
-    }
-}
-
-/// Text that stands for every record here.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Text(pub(super) String);
-
-impl Union for Text {
-    fn decode(_name: &str, datum: &[u8]) -> Result<Self, DecodeError> {
-        String::from_utf8(datum.to_vec()).map(Text).map_err(|_| DecodeError::Invalid { what: "text", at: 0 })
-    }
-
-    fn name(&self) -> &str {
-        "test.chain"
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0.as_bytes());
-    }
-}
-
-/// Folds every event into its subject's state and tells from where to where it went.
-pub(super) struct Chains;
-
-impl Processor for Chains {
-    const NAME: &'static str = "chains";
-    type Input = Text;
-    type Row = Text;
-    type ResultEvent = Text;
-    type SendEvent = Text;
-
-    fn reads(&self, _input: &Text) -> Reads {
-        Reads::root().row("child").row("timers")
-    }
-
-    fn timer_reads(&self, _timer: &Timer) -> Reads {
-        Reads::root().row("child").row("timers")
-    }
-
-    fn timer(&self, timer: Timer, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
-        let Timer { name, due, .. } = timer;
-        let subject = Subject::of(rows);
-        let mut told = subject.told(FIRED, ctx, true);
-        told.timer = format!("fired {name} {due}");
-        let left = subject.timers.split_whitespace().filter(|other| *other != name).collect::<Vec<_>>().join(" ");
-        Ok(Decision::new().put("", Text(told.after.clone())).put("timers", Text(left)).emit(told.text()))
-    }
-
-    fn decide(&self, input: Text, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
-        let (op, id) = input.0.split_once(' ').unwrap();
-        let subject = Subject::of(rows);
-        let told = subject.told(id, ctx, true);
-        let add = |told: Told| Decision::new().put("", Text(told.after.clone())).emit(told.text());
-        Ok(match op {
-            "add" => add(told),
-            "two" => {
-                let second = Subject { root: told.after.clone(), ..subject }.told(id, ctx, true);
-                Decision::new().emit(told.text()).put("", Text(second.after.clone())).emit(second.text())
-            }
-            "delete" => Decision::new().delete("").emit(Told { after: String::new(), ..told }.text()),
-            "child" => {
-                let kept = subject.told(id, ctx, false).text();
-                Decision::new().put_until("child", Text(told.after), ctx.now + CHILD_US).emit(kept)
-            }
-            "timer" => {
-                // each copy that takes effect sets a timer of its own
-                let name = format!("{id}@{}", ctx.append_time);
-                let due = ctx.now + span_us(id);
-                let timers = Text(format!("{} {name}", subject.timers));
-                add(Told { timer: format!("set {name} {due}"), ..told }).put("timers", timers).set_timer(&name, due, "")
-            }
-            "clear" => match subject.timers.split_whitespace().next() {
-                None => add(told),
-                Some(name) => {
-                    let left = subject.timers.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
-                    add(Told { timer: format!("cleared {name} 0"), ..told }).put("timers", Text(left)).clear_timer(name)
-                }
-            },
-            "flaky" if ctx.now < ctx.append_time + FLAKY_US => return Err(Rejection::Retry("not yet".into())),
-            "wait" if !subject.timers.trim().is_empty() => return Err(Rejection::Retry("a timer is set".into())),
-            "flaky" | "wait" => add(told),
-            "never" => return Err(Rejection::Retry("never".into())),
-            "unchanged" => Decision::unchanged(),
-            "refuse" => return Err(Rejection::Refused(Refusal { code: "wrong_state", ..Refusal::default() })),
-            "terminal" => return Err(Rejection::Terminal("never".into())),
-            // no hook: a planted panic is no news
-            _ => std::panic::resume_unwind(Box::new("planted")),
-        })
-    }
-}
-
-/// What `decide` sees of a subject.
-struct Subject {
-    root: String,
-    child: String,
-    timers: String,
-}
-
-impl Subject {
-    fn of(rows: &Rows<Text>) -> Self {
-        let row = |sort| rows.get(sort).map_or("", |row: &Text| &row.0).to_owned();
-        Self { root: row(""), child: row("child"), timers: row("timers") }
-    }
-
-    /// What input `id` makes of it, or that it leaves it alone.
-    fn told(&self, id: &str, ctx: &Context, changes: bool) -> Told {
-        let after = if changes { fold(&fold(&self.root, &self.child), id) } else { self.root.clone() };
-        let (before, child) = (self.root.clone(), self.child.clone());
-        Told { id: id.to_owned(), before, child, after, now: ctx.now, timer: String::new() }
-    }
-}
-
-/// From a few seconds to beyond what the agenda keeps in memory.
-fn span_us(id: &str) -> i64 {
-    3_000_000 + i64::from(blake3::hash(id.as_bytes()).as_bytes()[0]) * 700_000
-}
-
-/// The stream's settings, without rules that a plan takes away.
-pub(super) fn settings() -> &'static Settings {
-    static SETTINGS: OnceLock<Settings> = OnceLock::new();
-    SETTINGS.get_or_init(|| {
-        // any record will do: the processor reads its bytes as text
-        let reader = Catalog::embedded().unwrap().event("flight.departed").unwrap().1.schema.clone();
-        let record = reader.full_name.clone();
-        let event = EventSpec {
-            name: "chain.do".into(),
-            reader,
-            tracking: Tracking::All,
-            ordering: Ordering::Strict,
-            retry: Retry { base_ms: 500, cap_ms: 4_000, attempts: 1_000, ..Retry::default() },
-        };
-        let pass = EventSpec { name: "chain.pass".into(), ordering: Ordering::Relaxed, ..event.clone() };
-        let brief = EventSpec { name: "chain.brief".into(), retry: Retry { attempts: 3, ..event.retry }, ..event.clone() };
-        let event_types = [event, pass, brief].map(|event| (event.name.to_string(), event));
-        let limits = Limits { batch_inputs: 6, backlog_frames: 4, cache_bytes: 600, dedupe_window: WINDOW, ..Limits::default() };
-        Settings {
-            stream: stream(),
-            events: "chains.events".into(),
-            partitions: SHARDS,
-            headers: HeaderStyle::CloudEvents,
-            event_types: event_types.into(),
-            event_names: [(1, record.as_str().into())].into(),
-            by_record: [(record, "chain.do".into())].into(),
-            follows: Vec::new(),
-            results: [("test.chain".to_owned(), 3), ("chain.rejected".to_owned(), 4)].into(),
-            rows: [("test.chain".to_owned(), 2)].into(),
-            targets: Vec::new(),
-            sends: HashMap::new(),
-            effects: Vec::new(),
-            row_readers: HashMap::new(),
-            row_names: [(2, "test.chain".into())].into(),
-            engine: EngineIds { data: 10, trailer: 11, claim: 12 },
-            limits,
-            rules: runtime::engine::rules::Rules::all(),
-        }
-    })
-}
-
-/// The settings of one run.
-pub(super) fn settings_of(plan: &Plan) -> Arc<Settings> {
-    Arc::new(Settings { rules: plan.rules, ..settings().clone() })
 }

@@ -19,6 +19,7 @@ use super::oracle;
 use super::plan::{Faults, Mutant, Plan};
 use super::random::Random;
 use super::store::{Store, Weather};
+use super::target::Call;
 use super::views::Views;
 use super::workload::{self, BEGIN_US, Chains, SHARDS, Sent};
 
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) events: Vec<Vec<Sent>>,
     pub(super) kafka: RefCell<Kafka>,
     pub(super) store: Store,
+    /// Every call of a target.
+    pub(super) calls: RefCell<Vec<Call>>,
     pub(super) clock_us: Cell<i64>,
     random: RefCell<Random>,
     step: Cell<usize>,
@@ -52,6 +55,12 @@ impl Shared {
             self.tell(&"oracle", || format!("{kind}: {what}"));
             what
         });
+    }
+
+    /// Keeps a call of a target, and numbers it.
+    pub(super) fn call(&self, call: Call) -> usize {
+        self.calls.borrow_mut().push(call);
+        self.calls.borrow().len() - 1
     }
 
     fn tell(&self, who: &dyn fmt::Display, what: impl FnOnce() -> String) {
@@ -184,6 +193,7 @@ pub(super) fn run(plan: Plan) -> Outcome {
         events: workload::events(&mut random),
         kafka: RefCell::default(),
         store: Store::new(Random::new(random.next()), plan.mutant),
+        calls: RefCell::default(),
         clock_us: Cell::new(BEGIN_US),
         random: RefCell::new(random),
         step: Cell::new(0),

@@ -1,79 +1,14 @@
-//! Every event once: accepted, told or dead-lettered, in order, each from where the one before left the subject.
+//! Subjects as their results tell them: in order, each from where the one before left the subject.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runtime::engine::transaction::{OutRecord, Topic};
 use schemas::key::EventKey;
 use schemas::names;
 
-use super::log::Seen;
-use crate::simulation::workload::{CHILD_US, Op, Sent, Told, accepted, fold};
+use super::events::{committed, compare, header, name};
+use crate::simulation::workload::{CHILD_US, Op, Sent, Told, fold};
 use crate::simulation::world::Shared;
-
-fn header<'a>(record: &'a OutRecord, name: &str) -> &'a str {
-    let value = record.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value);
-    value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
-}
-
-fn committed(shared: &Shared, topic: Topic, shard: i32) -> Vec<OutRecord> {
-    shared.kafka.borrow_mut().partition(topic, shard).committed(0).map(|(_, record)| record.clone()).collect()
-}
-
-pub(super) fn judge(shared: &Shared, shard: i32, chain: &[Seen]) {
-    let sent = &shared.events[shard as usize];
-    let accepted = accepted(sent);
-    once(shared, shard, chain, &accepted);
-    dead_letters(shared, shard, &accepted);
-    results(shared, shard, sent, &accepted);
-}
-
-/// The trailers list exactly what takes effect.
-fn once(shared: &Shared, shard: i32, chain: &[Seen], accepted: &[&Sent]) {
-    let mut counts: BTreeMap<EventKey, i64> = BTreeMap::new();
-    for (_, keys) in chain.iter().flat_map(|seen| &seen.trailer.accepted) {
-        for key in keys.as_chunks::<16>().0 {
-            *counts.entry(EventKey(*key)).or_default() += 1;
-        }
-    }
-    for event in accepted {
-        *counts.entry(event.key).or_default() -= 1;
-    }
-    compare(shared, "event", &counts, |key| name(shard, accepted, key));
-}
-
-fn compare<K>(shared: &Shared, what: &str, counts: &BTreeMap<K, i64>, name: impl Fn(&K) -> String) {
-    let (lost, dup) = match what {
-        "event" => ("lost-event", "dup-event"),
-        "result" => ("lost-result", "dup-result"),
-        _ => ("lost-dead-letter", "dup-dead-letter"),
-    };
-    for (key, count) in counts.iter().filter(|(_, count)| **count != 0) {
-        shared.violation(if *count < 0 { lost } else { dup }, || format!("{} ({count:+})", name(key)));
-    }
-}
-
-fn name(shard: i32, accepted: &[&Sent], key: &EventKey) -> String {
-    match accepted.iter().find(|event| event.key == *key) {
-        Some(event) => format!("{:?} of {} at {shard}/{}", event.op, event.subject, event.record.offset),
-        None => format!("{key} of shard {shard}, which nobody sent"),
-    }
-}
-
-fn dead_letters(shared: &Shared, shard: i32, accepted: &[&Sent]) {
-    let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for record in committed(shared, Topic::Dead, shard) {
-        let letter =
-            (header(&record, names::HEADER_DEAD_ORIGIN).to_owned(), header(&record, names::HEADER_DEAD_REASON).to_owned());
-        *counts.entry(letter).or_default() += 1;
-    }
-    for event in accepted {
-        if let Some(reason) = event.op.dead() {
-            let origin = format!("{}/{shard}/{}", shared.settings.events, event.record.offset);
-            *counts.entry((origin, reason.to_owned())).or_default() -= 1;
-        }
-    }
-    compare(shared, "dead-letter", &counts, |(origin, reason)| format!("{origin} as {reason}"));
-}
 
 /// What a subject is, told by its results.
 #[derive(Default)]
@@ -83,11 +18,13 @@ struct State {
     child: Option<(String, i64)>,
     /// Timers that are set, and when they are due.
     timers: BTreeMap<String, i64>,
+    /// Effects that are open.
+    effects: BTreeSet<String>,
     /// Offset of the event of the last result.
     at: i64,
 }
 
-fn results(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent]) {
+pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent]) {
     let by_key: HashMap<String, &Sent> = sent.iter().map(|event| (event.key.to_string(), event)).collect();
     let mut counts: BTreeMap<EventKey, i64> = BTreeMap::new();
     let mut states: HashMap<String, State> = HashMap::new();
@@ -121,7 +58,7 @@ fn results(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent]) {
                 }
                 state.at = at;
             }
-        } else if !cause.starts_with("t/") {
+        } else if !cause.starts_with("t/") && !cause.starts_with("e/") {
             shared.violation("lineage", || format!("{subject} #{seq} has no cause: {cause}"));
         }
         let op = event.map_or(Op::Add, |event| event.op);
@@ -133,6 +70,9 @@ fn results(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent]) {
     for (subject, state) in states {
         for (timer, due) in state.timers {
             shared.violation("lost-timer", || format!("{timer} of {subject}, due at {due}"));
+        }
+        for effect in state.effects {
+            shared.violation("lost-effect", || format!("{effect} of {subject}"));
         }
     }
 }
@@ -159,23 +99,43 @@ fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &O
     if op == Op::Child {
         state.child = Some((folded, told.now + CHILD_US));
     }
-    timers(shared, subject, state, &told);
+    let words: Vec<_> = told.does.split(' ').collect();
+    if let [verb, name, third] = words[..] {
+        match verb {
+            "set" | "cleared" | "fired" => timers(shared, subject, state, (verb, name, third), told.now),
+            _ => effects(shared, subject, state, (verb, name, third)),
+        }
+    }
     state.root = told.after;
 }
 
 /// A timer is set once, and fires or is cleared once, never early.
-fn timers(shared: &Shared, subject: &str, state: &mut State, told: &Told) {
-    let mut words = told.timer.split(' ');
-    let (Some(what), Some(name), Some(due)) = (words.next(), words.next(), words.next()) else { return };
-    if what == "set" {
+fn timers(shared: &Shared, subject: &str, state: &mut State, (verb, name, due): (&str, &str, &str), now: i64) {
+    if verb == "set" {
         state.timers.insert(name.to_owned(), due.parse().unwrap_or(i64::MAX));
         return;
     }
     match state.timers.remove(name) {
-        None => shared.violation("dup-timer", || format!("{name} of {subject} is {what}, but was not set")),
-        Some(due) if what == "fired" && told.now < due => {
-            shared.violation("early-timer", || format!("{name} of {subject} fired at {}, due at {due}", told.now));
+        None => shared.violation("dup-timer", || format!("{name} of {subject} is {verb}, but was not set")),
+        Some(due) if verb == "fired" && now < due => {
+            shared.violation("early-timer", || format!("{name} of {subject} fired at {now}, due at {due}"));
         }
         Some(_) => {}
+    }
+}
+
+/// An effect is started, and has one outcome or is cancelled. An open one that is started again stays one.
+fn effects(shared: &Shared, subject: &str, state: &mut State, (verb, id, brought): (&str, &str, &str)) {
+    if verb == "started" {
+        state.effects.insert(id.to_owned());
+        return;
+    }
+    if !state.effects.remove(id) {
+        shared.violation("dup-effect", || format!("{id} of {subject} is {verb}, but was not open"));
+    }
+    let calls = shared.calls.borrow();
+    let known = brought.parse().ok().and_then(|number: usize| calls.get(number));
+    if verb == "ended" && brought != "nothing" && known.is_none_or(|call| call.key.id.strip_prefix("e/") != Some(id)) {
+        shared.violation("dup-effect", || format!("{id} of {subject} brought {brought}, which no call of it did"));
     }
 }

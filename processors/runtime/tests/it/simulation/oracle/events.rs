@@ -1,0 +1,77 @@
+//! Every event once: accepted, and dead-lettered where it must be.
+
+use std::collections::BTreeMap;
+
+use runtime::engine::transaction::{OutRecord, Topic};
+use schemas::key::EventKey;
+use schemas::names;
+
+use super::log::Seen;
+use super::subjects;
+use crate::simulation::workload::{Sent, accepted};
+use crate::simulation::world::Shared;
+
+pub(super) fn header<'a>(record: &'a OutRecord, name: &str) -> &'a str {
+    let value = record.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value);
+    value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
+}
+
+pub(super) fn committed(shared: &Shared, topic: Topic, shard: i32) -> Vec<OutRecord> {
+    shared.kafka.borrow_mut().partition(topic, shard).committed(0).map(|(_, record)| record.clone()).collect()
+}
+
+pub(super) fn judge(shared: &Shared, shard: i32, chain: &[Seen]) {
+    let sent = &shared.events[shard as usize];
+    let accepted = accepted(sent);
+    once(shared, shard, chain, &accepted);
+    dead_letters(shared, shard, &accepted);
+    subjects::judge(shared, shard, sent, &accepted);
+}
+
+/// The trailers list exactly what takes effect.
+fn once(shared: &Shared, shard: i32, chain: &[Seen], accepted: &[&Sent]) {
+    let mut counts: BTreeMap<EventKey, i64> = BTreeMap::new();
+    for (_, keys) in chain.iter().flat_map(|seen| &seen.trailer.accepted) {
+        for key in keys.as_chunks::<16>().0 {
+            *counts.entry(EventKey(*key)).or_default() += 1;
+        }
+    }
+    for event in accepted {
+        *counts.entry(event.key).or_default() -= 1;
+    }
+    compare(shared, "event", &counts, |key| name(shard, accepted, key));
+}
+
+pub(super) fn compare<K>(shared: &Shared, what: &str, counts: &BTreeMap<K, i64>, name: impl Fn(&K) -> String) {
+    let (lost, dup) = match what {
+        "event" => ("lost-event", "dup-event"),
+        "result" => ("lost-result", "dup-result"),
+        _ => ("lost-dead-letter", "dup-dead-letter"),
+    };
+    for (key, count) in counts.iter().filter(|(_, count)| **count != 0) {
+        shared.violation(if *count < 0 { lost } else { dup }, || format!("{} ({count:+})", name(key)));
+    }
+}
+
+pub(super) fn name(shard: i32, accepted: &[&Sent], key: &EventKey) -> String {
+    match accepted.iter().find(|event| event.key == *key) {
+        Some(event) => format!("{:?} of {} at {shard}/{}", event.op, event.subject, event.record.offset),
+        None => format!("{key} of shard {shard}, which nobody sent"),
+    }
+}
+
+fn dead_letters(shared: &Shared, shard: i32, accepted: &[&Sent]) {
+    let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for record in committed(shared, Topic::Dead, shard) {
+        let letter =
+            (header(&record, names::HEADER_DEAD_ORIGIN).to_owned(), header(&record, names::HEADER_DEAD_REASON).to_owned());
+        *counts.entry(letter).or_default() += 1;
+    }
+    for event in accepted {
+        if let Some(reason) = event.op.dead() {
+            let origin = format!("{}/{shard}/{}", shared.settings.events, event.record.offset);
+            *counts.entry((origin, reason.to_owned())).or_default() -= 1;
+        }
+    }
+    compare(shared, "dead-letter", &counts, |(origin, reason)| format!("{origin} as {reason}"));
+}
