@@ -24,6 +24,8 @@ pub enum Reason {
     Terminal,
     /// The processor panicked on it.
     Panic,
+    /// It ended the process each time it was tried.
+    Crash,
     /// All attempts are used up.
     RetriesExhausted,
     /// Too many inputs of its subject wait already.
@@ -35,6 +37,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Undecodable,
+        Self::UnknownSchema,
+        Self::NoSubject,
+        Self::WrongPartition,
+        Self::Terminal,
+        Self::Panic,
+        Self::Crash,
+        Self::RetriesExhausted,
+        Self::ParkFull,
+        Self::Hops,
+        Self::TooLarge,
+    ];
+
     /// The header's value.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -45,6 +62,7 @@ impl Reason {
             Self::WrongPartition => "wrong_partition",
             Self::Terminal => "terminal",
             Self::Panic => "panic",
+            Self::Crash => "crash",
             Self::RetriesExhausted => "retries_exhausted",
             Self::ParkFull => "park_full",
             Self::Hops => "hops",

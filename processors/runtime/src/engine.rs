@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod batch;
 pub mod breaker;
 pub mod cache;
+mod claim;
 pub mod decide;
 pub mod dedupe;
 pub mod due;
@@ -23,6 +24,7 @@ pub mod ranges;
 pub mod recover;
 pub mod rules;
 pub mod settings;
+pub mod single;
 pub mod step;
 pub mod transaction;
 pub mod versions;
@@ -35,17 +37,16 @@ use std::sync::Arc;
 
 use state::Mark;
 
-use self::assignment::{Assignment, ShardState};
+use self::assignment::Assignment;
 use self::batch::Batch;
 use self::breaker::Breakers;
 use self::decide::Tally;
 use self::input::Arrived;
-use self::log::{Claim, KIND_CLAIM, WriterId};
-use self::places::Running;
+use self::log::WriterId;
 use self::recover::Halt;
 use self::rules::Rule;
 use self::settings::Settings;
-use self::transaction::{OutRecord, Transaction};
+use self::transaction::Transaction;
 use self::versions::Versions;
 use crate::effects::Effects;
 use crate::logic::Logic;
@@ -211,42 +212,6 @@ impl Core {
         Action::Recover(shards)
     }
 
-    /// Proves ownership early: one transaction with a CLAIM and the positions of every shard.
-    fn recovered(&mut self, generation: i32, shards: Vec<ShardState>, halted: Vec<(i32, Halt)>, now_us: i64) -> Action {
-        let mut transaction = Transaction { claim: true, ..Transaction::default() };
-        for shard in &shards {
-            let claim = Claim {
-                writer: self.writer,
-                slot: &self.slot,
-                host: &self.host,
-                generation,
-                after_n: shard.tip.n,
-                ts: now_us,
-                positions: &shard.tip.positions,
-            };
-            let number = shard.shard.number;
-            transaction.records.push(OutRecord::marker(number, KIND_CLAIM, claim.encode(self.settings.engine.claim)));
-            transaction.positions.extend(shard.positions(&self.settings));
-        }
-        let mut shards = shards;
-        for shard in shards.iter_mut().filter(|shard| shard.has_begun()) {
-            decide::anchor(shard, &self.settings, &self.writer, now_us, &mut transaction);
-        }
-        let shards = shards.into_iter().map(|shard| (shard.shard.number, shard)).collect();
-        self.assignment = Some(Assignment {
-            number: self.assignments,
-            generation,
-            shards,
-            halted: halted.into_iter().collect(),
-            running: Running::default(),
-            ended: VecDeque::new(),
-        });
-        if transaction.records.is_empty() {
-            return self.resume();
-        }
-        self.begin(transaction, Tally::default())
-    }
-
     fn resume(&mut self) -> Action {
         self.phase = Phase::Polling;
         let Some(assignment) = &self.assignment else { return self.poll() };
@@ -332,6 +297,9 @@ impl Core {
                 if skew > SKEW_ALARM_US {
                     tracing::warn!(skew_s = skew / 1_000_000, "the clock differs from the broker's");
                 }
+                if transaction.claim {
+                    self.claimed(&trailers);
+                }
                 transaction = with_offsets(transaction, &trailers);
                 (TransactionStep::SendingOffsets, Action::SendOffsets(transaction.positions.clone()))
             }
@@ -366,6 +334,11 @@ impl Core {
             shard.publish(&change);
             step.committed.push(Committed { assignment: assignment.number, mark: Mark::from(&change.tip), frame: change.frame });
         }
+        if let Some((number, trying)) = transaction.trying
+            && let Some(single) = assignment.shards.get_mut(&number).and_then(|shard| shard.single.as_mut())
+        {
+            single.announced(trying);
+        }
         for attempt in transaction.attempts {
             assignment.running.begin(attempt.shard, attempt.key.clone(), attempt.named.clone());
             if self.settings.rules.keep(Rule::AttemptAfterCommit) {
@@ -398,7 +371,8 @@ impl Core {
 fn with_offsets(transaction: Arc<Transaction>, trailers: &[(i32, i64, i64)]) -> Arc<Transaction> {
     let Ok(mut transaction) = Arc::try_unwrap(transaction) else { return Arc::default() };
     for change in &mut transaction.changes {
-        if let Some((_, offset, _)) = trailers.iter().find(|(shard, ..)| *shard == change.shard) {
+        // a claim may come before it
+        if let Some(offset) = trailers.iter().filter(|(shard, ..)| *shard == change.shard).map(|(_, offset, _)| *offset).max() {
             change.tip.applied = offset + 1;
         }
     }

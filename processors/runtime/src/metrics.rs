@@ -8,6 +8,7 @@ use bytes::Bytes;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use state::{Mark, Shard};
 
+use crate::dead_letter::Reason;
 use crate::effects;
 use crate::engine::Failure;
 use crate::engine::decide::Tally;
@@ -46,6 +47,7 @@ const PARKED: &str = "forebay_runtime_parked_total";
 const FIRED: &str = "forebay_runtime_agenda_fired_total";
 const LATENESS: &str = "forebay_runtime_agenda_lateness_seconds";
 const INDEX: &str = "forebay_runtime_agenda_index_entries";
+const SINGLE: &str = "forebay_runtime_shards_single";
 const ATTEMPTS: &str = "forebay_runtime_effect_attempts_total";
 const RUNNING: &str = "forebay_runtime_effects_running";
 const BREAKER: &str = "forebay_runtime_breaker_open";
@@ -78,7 +80,7 @@ impl Place {
 pub(crate) fn describe() {
     describe_counter!(INPUTS, "inputs taken up, by outcome: processed, rejected");
     describe_counter!(DUPLICATES, "inputs dropped as duplicates");
-    describe_counter!(DEAD_LETTERS, "inputs that became dead letters");
+    describe_counter!(DEAD_LETTERS, "inputs that became dead letters, by reason");
     describe_counter!(COMMITS, "committed transactions");
     describe_counter!(ABORTS, "failed steps by why: abort, ownership, restart, fenced");
     describe_counter!(RESTARTS, "new starts of a worker, by why: failed, fenced");
@@ -108,6 +110,7 @@ pub(crate) fn describe() {
     describe_counter!(FIRED, "agenda items that were carried out");
     describe_histogram!(LATENESS, Unit::Seconds, "how late the latest item of a batch was");
     describe_gauge!(INDEX, "agenda items of the near future that are known in memory");
+    describe_gauge!(SINGLE, "shards whose inputs are tried one at a time, because one may have ended processes");
     describe_counter!(ATTEMPTS, "attempts at effects, by effect and outcome: ok, retry, terminal");
     describe_gauge!(RUNNING, "attempts at effects that are being made, by target");
     describe_gauge!(BREAKER, "1 while a target that kept failing is left alone or probed, by target");
@@ -122,7 +125,9 @@ pub(crate) fn committed(stream: &str, tally: Tally) {
     counter!(INPUTS, "stream" => stream(), "outcome" => "processed").increment(tally.processed);
     counter!(INPUTS, "stream" => stream(), "outcome" => "rejected").increment(tally.rejected);
     counter!(DUPLICATES, "stream" => stream()).increment(tally.duplicates);
-    counter!(DEAD_LETTERS, "stream" => stream()).increment(tally.dead);
+    for (reason, count) in Reason::ALL.iter().zip(tally.dead).filter(|(_, count)| *count > 0) {
+        counter!(DEAD_LETTERS, "stream" => stream(), "reason" => reason.name()).increment(count);
+    }
     counter!(SENDS, "stream" => stream()).increment(tally.sends);
     counter!(RETRIES, "stream" => stream()).increment(tally.retries);
     counter!(PARKED, "stream" => stream()).increment(tally.parked);
@@ -161,9 +166,10 @@ pub(crate) fn step(stream: &str, step: &'static str, took: Duration) {
 
 /// A transaction is in the broker's log; `trailers` are partition, offset and append time (ms).
 pub(crate) fn produced(place: &Place, transaction: &Transaction, trailers: &[(i32, i64, i64)], now_us: i64) {
-    if transaction.changes.is_empty() {
-        counter!(CLAIMS, "stream" => place.stream()).increment(transaction.records.len() as u64);
-    } else {
+    if transaction.claim {
+        let claims = transaction.records.iter().filter(|record| record.key.is_none() && !record.trailer).count();
+        counter!(CLAIMS, "stream" => place.stream()).increment(claims as u64);
+    } else if !transaction.changes.is_empty() {
         histogram!(BATCH, "stream" => place.stream()).record(transaction.inputs as f64);
     }
     let skew = trailers.iter().map(|(_, _, appended_ms)| (now_us - appended_ms * 1_000).abs()).max();
@@ -212,6 +218,10 @@ pub(crate) fn targets(place: &Place, targets: Vec<(Arc<str>, usize, bool)>) {
 
 pub(crate) fn agenda(place: &Place, entries: usize) {
     gauge!(INDEX, "stream" => place.stream(), "worker" => place.worker()).set(entries as f64);
+}
+
+pub(crate) fn single(place: &Place, shards: usize) {
+    gauge!(SINGLE, "stream" => place.stream(), "worker" => place.worker()).set(shards as f64);
 }
 
 pub(crate) fn lag(place: &Place, records: i64, stable_end_age: Duration) {

@@ -54,7 +54,9 @@ pub async fn restore(
     }
     let known = plan.mark.as_ref().map_or(rebuilt.tip.horizon, |mark| mark.horizon);
     let window = window(&plan.shard, &rebuilt.tip, known, settings, store).await?;
-    Ok(Ok(ShardState::new(plan.shard, rebuilt.tip, window, settings)))
+    let mut shard = ShardState::new(plan.shard, rebuilt.tip, window, settings);
+    shard.claims = rebuilt.claims;
+    Ok(Ok(shard))
 }
 
 /// Minutes below the window that are looked at for rows which the last owner had no time to delete.

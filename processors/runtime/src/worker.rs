@@ -29,6 +29,7 @@ use state::StateStore;
 use self::readiness::Readiness;
 pub(crate) use self::recover::headers_of;
 use self::session::{Ended, Session};
+use crate::engine::log::WriterId;
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::transaction::Topic;
 use crate::logic::Logic;
@@ -177,6 +178,8 @@ pub(crate) struct Worker {
     /// Labels of its gauges.
     pub(crate) place: Place,
     readiness: Arc<Readiness>,
+    /// The half of its writers' names that says which process they belong to: claims of a process that lives accuse nobody.
+    process: [u8; 4],
     /// When the transactional call in progress began, ms of the boot clock; 0 when there is none.
     blocked_since: Arc<AtomicI64>,
 }
@@ -196,6 +199,7 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
     let settings = Arc::new(Settings::of(&parts.catalog, stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?);
     parts.store.open_stream(name, stream.partitions, stream.buckets).await?;
     metrics::describe();
+    let process = random_half();
     let readiness = Arc::new(Readiness::new(lifecycle.clone(), name));
     for (number, slot) in options.slots().into_iter().enumerate() {
         let worker = Worker {
@@ -205,6 +209,7 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
             lifecycle: lifecycle.clone(),
             place: Place::new(&settings.stream, number),
             readiness: readiness.clone(),
+            process,
             blocked_since: Arc::default(),
             options: Options { slot, ..options.clone() },
             parts: parts.clone(),
@@ -214,6 +219,13 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
         lifecycle.thread(name, move |stop| worker.run(&stop))?;
     }
     Ok(())
+}
+
+/// Half of a writer's name.
+fn random_half() -> [u8; 4] {
+    let mut half = [0; 4];
+    half.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[12..]);
+    half
 }
 
 fn topics_of(stream: &Stream, settings: &Settings, prefix: &str) -> TopicNames {
@@ -250,6 +262,14 @@ impl Worker {
     /// Name the broker fences producers of this slot by.
     fn transactional_id(&self) -> String {
         format!("{}forebay.{}.{}", self.options.prefix, self.settings.stream, self.options.slot)
+    }
+
+    /// A name for a new producer instance.
+    fn fresh_writer(&self) -> WriterId {
+        let mut writer = [0; 8];
+        writer[..4].copy_from_slice(&self.process);
+        writer[4..].copy_from_slice(&random_half());
+        writer
     }
 
     fn ready(&self, ready: bool, detail: &str) {

@@ -12,9 +12,10 @@ use super::dedupe::Window;
 use super::due::Due;
 use super::input::{Feed, Inlet};
 use super::places::{Places, Running};
-use super::recover::{Halt, Tip};
+use super::recover::{Claimed, Halt, Tip};
 use super::rules::Rule;
 use super::settings::Settings;
+use super::single::Single;
 use super::step::Ended;
 use super::transaction::ShardChange;
 
@@ -48,6 +49,10 @@ pub struct ShardState {
     pub cache: RowCache,
     /// What is due.
     pub agenda: Agenda,
+    /// Claims of owners before that committed nothing.
+    pub claims: Vec<Claimed>,
+    /// Inputs are tried one at a time.
+    pub single: Option<Single>,
     /// Frames the store has not acknowledged: number and bytes, in order.
     unacked: VecDeque<(i64, usize)>,
     unacked_bytes: usize,
@@ -64,7 +69,19 @@ impl ShardState {
         let cache = RowCache::new(settings.limits.cache_bytes, tip.n);
         let agenda = Agenda::new(tip.agenda_floor, settings.limits.agenda_index);
         let acked = tip.n;
-        Self { shard, tip, dedupe, cache, agenda, unacked: VecDeque::new(), unacked_bytes: 0, acked, begun: false }
+        Self {
+            shard,
+            tip,
+            dedupe,
+            cache,
+            agenda,
+            claims: Vec::new(),
+            single: None,
+            unacked: VecDeque::new(),
+            unacked_bytes: 0,
+            acked,
+            begun: false,
+        }
     }
 
     /// Next offset of the input topic.
@@ -117,6 +134,9 @@ impl ShardState {
         self.dedupe.expire(change.tip.horizon);
         self.tip = change.tip.clone();
         self.begun = false;
+        if self.single.as_mut().is_some_and(Single::is_over_after_frame) {
+            self.single = None;
+        }
         self.unacked.push_back((change.frame.n, change.bytes));
         self.unacked_bytes += change.bytes;
     }

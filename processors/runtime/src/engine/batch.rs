@@ -18,6 +18,7 @@ use super::due::{Due, Origin};
 use super::input::{Arrived, Envelope, Writer};
 use super::ranges::Ranges;
 use super::settings::{EventSpec, FollowSpec, Policy, Settings};
+use super::single::Alone;
 use super::step::Needs;
 use crate::dead_letter::Reason;
 use crate::logic::{Logic, Opened};
@@ -70,6 +71,17 @@ pub enum Fate {
     Requeue(Effect, crate::effects::Error),
 }
 
+impl Fate {
+    /// Of an input that ended its process this often.
+    #[must_use]
+    pub fn condemned(tries: i32) -> Self {
+        Self::Dead(
+            Reason::Crash,
+            format!("the process ended each of the {tries} times this was tried alone; it was not looked at again"),
+        )
+    }
+}
+
 /// Inputs that are decided together, and what was read for them.
 pub struct Batch {
     /// Due entries, oldest first: they are decided before the records.
@@ -84,19 +96,14 @@ pub struct Batch {
     pub ended: usize,
     /// No more than this many are decided.
     pub inputs_max: usize,
+    /// Its only input may have ended processes before.
+    pub alone: Option<Alone>,
 }
 
 /// Opens `record`. Pure: a redo gives the same again.
 pub fn prepare(record: Arrived, settings: &Settings, logic: &dyn Logic) -> Prepared {
-    let mut envelope = Envelope::of(&record, settings.topic(record.feed));
+    let (mut envelope, key, subject) = addressed(&record, settings);
     let followed = settings.followed(record.feed);
-    if let Some(follow) = followed {
-        // compact results leave it out; and following is a step like a send
-        envelope.source = names::stream_source(&follow.stream);
-        envelope.hops = envelope.hops.saturating_add(1);
-    }
-    let key = envelope.key();
-    let subject: Arc<str> = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default().into();
     if followed.is_some_and(|follow| !is_wanted(follow, &record, &envelope)) {
         return Prepared {
             record,
@@ -114,6 +121,26 @@ pub fn prepare(record: Arrived, settings: &Settings, logic: &dyn Logic) -> Prepa
         Err((reason, detail)) => Fate::Dead(reason, detail),
     };
     Prepared { record, envelope, key, subject, fate, origin: Origin::Topic, source: None, effect: None }
+}
+
+/// An input that is a dead letter without being looked at: it ended the process this often.
+pub fn condemned(record: Arrived, tries: i32, settings: &Settings) -> Prepared {
+    let (envelope, key, subject) = addressed(&record, settings);
+    let fate = Fate::condemned(tries);
+    Prepared { record, envelope, key, subject, fate, origin: Origin::Topic, source: None, effect: None }
+}
+
+/// What is known of a record without its value.
+fn addressed(record: &Arrived, settings: &Settings) -> (Envelope, EventKey, Arc<str>) {
+    let mut envelope = Envelope::of(record, settings.topic(record.feed));
+    if let Some(follow) = settings.followed(record.feed) {
+        // compact results leave it out; and following is a step like a send
+        envelope.source = names::stream_source(&follow.stream);
+        envelope.hops = envelope.hops.saturating_add(1);
+    }
+    let key = envelope.key();
+    let subject = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default().into();
+    (envelope, key, subject)
 }
 
 fn is_wanted(follow: &FollowSpec, record: &Arrived, envelope: &Envelope) -> bool {
@@ -187,7 +214,8 @@ impl Batch {
     /// A batch with nothing read yet.
     #[must_use]
     pub fn of(due: Vec<Due>, ended: usize, records: Vec<Prepared>, inputs_max: usize) -> Self {
-        Self { due, records, ranges: Ranges::default(), items: HashMap::new(), ended: ended.min(inputs_max), inputs_max }
+        let ended = ended.min(inputs_max).min(due.len());
+        Self { due, records, ranges: Ranges::default(), items: HashMap::new(), ended, inputs_max, alone: None }
     }
 
     /// What is decided, in order.
@@ -212,6 +240,8 @@ impl Batch {
             let reads = match &input.fate {
                 Fate::Ready { reads, .. } => reads,
                 Fate::Attempt(_) | Fate::Requeue(..) => &none,
+                // its item goes all the same, and the head row knows of it
+                Fate::Dead(..) if !matches!(input.origin, Origin::Topic) => &none,
                 Fate::Dead(..) | Fate::PassedOver => continue,
             };
             let number = input.record.shard;

@@ -44,8 +44,8 @@ use crate::processor::{Context, Reads, Rejection};
 pub struct Tally {
     /// Inputs that were duplicates.
     pub duplicates: u64,
-    /// Inputs that became dead letters.
-    pub dead: u64,
+    /// Inputs that became dead letters, by the number of the reason.
+    pub dead: [u64; Reason::ALL.len()],
     /// Inputs that were refused by the processor.
     pub rejected: u64,
     /// Inputs that were processed.
@@ -259,7 +259,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         };
         let done = match outcome {
             Err(Stop::Dead(reason, detail)) => {
-                tally.dead += 1;
+                tally.dead[reason as usize] += 1;
                 self.bury(&told, tracking, reason, detail)?;
                 Done::Settled
             }

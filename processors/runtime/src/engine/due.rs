@@ -16,6 +16,7 @@ use super::headers::HeaderList;
 use super::input::{Arrived, Envelope, Feed, Writer};
 use super::rules::Rule;
 use super::settings::{Policy, Settings};
+use super::single::Alone;
 use super::step::Needs;
 use super::versions::Versions;
 use crate::dead_letter::Reason;
@@ -93,6 +94,8 @@ pub struct Look<'a> {
     pub effects: &'a Effects,
     /// Items the store was asked for.
     pub items: &'a HashMap<(i32, AgendaKey), Option<Bytes>>,
+    /// The entry is tried alone.
+    pub alone: Option<Alone>,
 }
 
 /// What an entry still waits for.
@@ -138,7 +141,7 @@ impl Look<'_> {
             Item::Timer { name, payload } => {
                 let origin = Origin::Item { key: key.clone(), timer: Some(name.clone()), before: Before::default() };
                 let place = (*number, &*subject);
-                vec![timer(place, Timer { name, due: key.due, payload }, origin, self.logic)]
+                vec![timer(place, Timer { name, due: key.due, payload }, origin, self)]
             }
             Item::Retry(parked) => {
                 let origin = |before| Origin::Item { key: key.clone(), timer: None, before };
@@ -146,7 +149,7 @@ impl Look<'_> {
                 restored(parked, place, origin, self, &mut wants).into_iter().collect()
             }
             Item::Effect(effect) => vec![attempted(effect, (*number, &*subject), key, ended.take(), self)],
-            Item::Held => parked(shard, *number, key, subject, &mut wants)?
+            Item::Held => parked(shard, *number, key, subject, if self.alone.is_some() { 1 } else { PARKED_MAX }, &mut wants)?
                 .into_iter()
                 .filter_map(|(n, row)| {
                     let origin = |before| Origin::Park { key: key.clone(), n, before };
@@ -170,6 +173,7 @@ fn parked(
     number: i32,
     key: &AgendaKey,
     subject: &Arc<str>,
+    max: i64,
     wants: &mut Missing,
 ) -> Result<Vec<(i64, Parked)>, String> {
     let row = |sort: &str| (number, RowKey { subject: subject.clone(), sort: sort.into() });
@@ -183,7 +187,7 @@ fn parked(
         return Err(format!("{subject} has the item {} of {} and is not held by it", key.id, key.due));
     };
     let mut parked = Vec::new();
-    for n in head.front..head.back.min(head.front + PARKED_MAX) {
+    for n in head.front..head.back.min(head.front + max) {
         let sort = format!("{PARK_SORT}{n}");
         match shard.cache.get(subject, &sort) {
             None => wants.needs.rows.push(row(&sort)),
@@ -208,51 +212,55 @@ fn restored(
     let origin = origin(Before { attempts, next_attempt, history });
     let (feed, offset, headers) = match source {
         Source::Timer { name, due } => {
-            return Some(timer((shard, subject), Timer { name, due, payload: value }, origin, look.logic));
+            return Some(timer((shard, subject), Timer { name, due, payload: value }, origin, look));
         }
         Source::Outcome { id, name, attempts, ok } => {
             let text = || String::from_utf8_lossy(&value).into_owned();
             let result = if ok { Ok(value.clone()) } else { Err(text()) };
-            return Some(outcome((shard, subject), Outcome { id, name, attempts, result }, origin, look.logic));
+            return Some(outcome((shard, subject), Outcome { id, name, attempts, result }, origin, look));
         }
         // of a stream that is followed no more: no type of it is known, and it becomes a dead letter
         Source::Record { topic, offset, headers } => {
             (look.settings.feed_of(&topic).unwrap_or_default(), offset, HeaderList::from_flat(headers))
         }
     };
-    let writer = look.versions.writer(&value, look.settings).map_err(|id| wants.schemas.push(id)).ok()?;
     let key = Some(Bytes::copy_from_slice(subject.as_bytes()));
-    let record = Arrived { feed, shard, offset, appended_ms, key, value, headers, writer };
+    let record = Arrived { feed, shard, offset, appended_ms, key, value, headers, writer: Writer::Unframed };
+    if let Some(Alone::Condemned(tries)) = look.alone {
+        return Some(Prepared { origin, ..batch::condemned(record, tries, look.settings) });
+    }
+    let writer = look.versions.writer(&record.value, look.settings).map_err(|id| wants.schemas.push(id)).ok()?;
+    let record = Arrived { writer, ..record };
     Some(Prepared { origin, ..batch::prepare(record, look.settings, look.logic) })
 }
 
 /// A timer that fires, as an input.
-fn timer((shard, subject): (i32, &Arc<str>), timer: Timer, origin: Origin, logic: &dyn Logic) -> Prepared {
+fn timer((shard, subject): (i32, &Arc<str>), timer: Timer, origin: Origin, look: &Look<'_>) -> Prepared {
     let id = timer_id(subject, &timer.name);
     let cause = format!("{id}@{}", timer.due);
     let source = Source::Timer { name: timer.name.clone(), due: timer.due };
     let (due, payload) = (timer.due, timer.payload.clone());
-    let prepared = born((shard, subject), &id, &cause, payload, source, origin, || logic.timer(timer));
+    let prepared = born((shard, subject), (&id, &cause), payload, source, origin, look, || look.logic.timer(timer));
     Prepared { envelope: Envelope { time: Some(due), ..prepared.envelope }, ..prepared }
 }
 
 /// The outcome of an effect, as an input.
-fn outcome((shard, subject): (i32, &Arc<str>), outcome: Outcome, origin: Origin, logic: &dyn Logic) -> Prepared {
+fn outcome((shard, subject): (i32, &Arc<str>), outcome: Outcome, origin: Origin, look: &Look<'_>) -> Prepared {
     let id = effect_id(&outcome.id);
     let value = outcome.result.clone().unwrap_or_else(Bytes::from);
     let Outcome { id: effect, name, attempts, result } = &outcome;
     let source = Source::Outcome { id: effect.clone(), name: name.clone(), attempts: *attempts, ok: result.is_ok() };
-    born((shard, subject), &id, &id, value, source, origin, || logic.outcome(outcome))
+    born((shard, subject), (&id, &id), value, source, origin, look, || look.logic.outcome(outcome))
 }
 
 /// An input that the engine itself brings forth: `id` is told as its cause, `unique` names it.
 fn born(
     (shard, subject): (i32, &Arc<str>),
-    id: &str,
-    unique: &str,
+    (id, unique): (&str, &str),
     value: Bytes,
     source: Source,
     origin: Origin,
+    look: &Look<'_>,
     open: impl FnOnce() -> Box<dyn Opened>,
 ) -> Prepared {
     let record = Arrived {
@@ -266,10 +274,16 @@ fn born(
         writer: Writer::Unframed,
     };
     let envelope = Envelope { id: id.to_owned(), cause: Some(id.to_owned()), ..Envelope::default() };
-    let opened = open();
-    let fate = match catch_unwind(AssertUnwindSafe(|| opened.reads())) {
-        Ok(reads) => Fate::Ready { policy: Policy::timer(), opened, reads },
-        Err(_) => Fate::Dead(Reason::Panic, "the reads of it panicked".to_owned()),
+    let ready = || {
+        let opened = open();
+        match catch_unwind(AssertUnwindSafe(|| opened.reads())) {
+            Ok(reads) => Fate::Ready { policy: Policy::timer(), opened, reads },
+            Err(_) => Fate::Dead(Reason::Panic, "the reads of it panicked".to_owned()),
+        }
+    };
+    let fate = match look.alone {
+        Some(Alone::Condemned(tries)) => Fate::condemned(tries),
+        _ => ready(),
     };
     let key = EventKey::of("~agenda", unique, None);
     Prepared { record, envelope, key, subject: subject.clone(), fate, origin, source: Some(source), effect: None }
@@ -300,7 +314,7 @@ fn attempted(
         Err(result) => result.clone(),
     };
     let told = Outcome { id, name: effect.name.clone(), attempts: effect.attempts, result };
-    let prepared = outcome(place, told, origin, look.logic);
+    let prepared = outcome(place, told, origin, look);
     match step {
         Ok(fate) => Prepared { fate, ..prepared },
         Err(_) => Prepared { effect: Some(effect), ..prepared },

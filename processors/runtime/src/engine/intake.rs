@@ -8,6 +8,7 @@ use super::cache::Image;
 use super::decide::{self, Undecided};
 use super::due::{Due, Look, Missing};
 use super::rules::Rule;
+use super::single::{self, Alone, Suspect};
 use super::step::{Action, Ended, Found, Needs, Scanned};
 use super::{Core, Phase};
 
@@ -38,14 +39,26 @@ impl Core {
         if assignment.is_backed_up(&self.settings) || (self.pending.is_empty() && due.is_empty()) {
             return self.poll();
         }
-        let take = ((self.pending.len() + due.len()) >> self.redo).clamp(1, inputs_max.max(1));
+        let mut take = ((self.pending.len() + due.len()) >> self.redo).clamp(1, inputs_max.max(1));
         due.truncate(take);
         assignment.unpin(&self.settings);
+        let mut alone = None;
+        match single::suspect(assignment, &due, self.pending.iter().take(take - due.len()), &self.settings) {
+            None => {}
+            Some(Suspect::Unannounced(shard, input)) => return self.announce(shard, input, now_us),
+            Some(Suspect::Behind(others)) => take = others,
+            Some(Suspect::First(how)) => (take, alone) = (1, Some(how)),
+        }
+        due.truncate(take);
         let records = self.pending.iter().take(take - due.len()).cloned();
-        let records = records.map(|input| batch::prepare(input, &self.settings, &*self.logic)).collect();
+        let records = records.map(|input| match alone {
+            Some(Alone::Condemned(tries)) => batch::condemned(input, tries, &self.settings),
+            _ => batch::prepare(input, &self.settings, &*self.logic),
+        });
+        let records = records.collect();
         // one entry of a held subject becomes many inputs
         let inputs_max = if self.redo == 0 { inputs_max } else { take };
-        self.read(Batch::of(due, ended, records, inputs_max), now_us)
+        self.read(Batch { alone, ..Batch::of(due, ended, records, inputs_max) }, now_us)
     }
 
     /// Looks further into the agenda before it runs out, shard by shard, once the store has all of the shard's frames.
@@ -80,10 +93,10 @@ impl Core {
     fn read(&mut self, mut batch: Batch, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
         let mut missing = Missing::default();
-        let Batch { due, items, .. } = &mut batch;
+        let Batch { due, items, alone, .. } = &mut batch;
         let (versions, settings, logic) = (&self.versions, &*self.settings, &*self.logic);
         let effects = &self.effects;
-        let mut look = Look { assignment, versions, settings, logic, effects, items };
+        let mut look = Look { assignment, versions, settings, logic, effects, items, alone: *alone };
         for due in due {
             if let Err(why) = look.at(due, &mut missing) {
                 return self.torn(&why);

@@ -18,8 +18,14 @@ pub const KIND_CLAIM: &str = "C";
 /// Header `v`: which compiled-in schemas a frame was written with.
 pub const VERSION: &str = "1";
 
-/// Random per producer instance; with `n` it names a frame.
+/// Names a producer instance: a random half for the process, a random half for the instance. With `n` it names a frame.
 pub type WriterId = [u8; 8];
+
+/// The half of a writer's name that its process's other writers share.
+#[must_use]
+pub fn process_of(writer: &WriterId) -> &[u8] {
+    &writer[..4]
+}
 
 /// Appends the DATA record of one subject.
 pub fn write_data<'a>(
@@ -118,6 +124,21 @@ pub struct Claim<'a> {
     pub ts: i64,
     /// Next offset per input topic.
     pub positions: &'a BTreeMap<String, i64>,
+    /// The input that is tried alone after it.
+    pub trying: Option<&'a Trying>,
+}
+
+/// An input that may have ended processes before, announced before it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trying {
+    /// Topic without prefix, or `agenda`.
+    pub source: String,
+    /// Offset there; of an agenda item when it is due, µs.
+    pub offset: i64,
+    /// Id of an agenda item.
+    pub id: Option<String>,
+    /// 1 for the first time.
+    pub tries: i32,
 }
 
 impl Claim<'_> {
@@ -133,7 +154,12 @@ impl Claim<'_> {
         long(&mut out, self.after_n);
         long(&mut out, self.ts);
         map(&mut out, self.positions);
-        long(&mut out, 0); // trying: null, single mode is not on
+        optional(&mut out, self.trying, |out, trying| {
+            bytes(out, trying.source.as_bytes());
+            long(out, trying.offset);
+            optional(out, trying.id.as_deref(), |out, id| bytes(out, id.as_bytes()));
+            long(out, i64::from(trying.tries));
+        });
         out.into()
     }
 }

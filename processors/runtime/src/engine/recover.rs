@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::datum::{Datum, DecodeError};
-use schemas::engine::{LogData, LogTrailer};
+use schemas::engine::{LogClaim, LogData, LogTrailer};
 use schemas::{frame, names};
 use state::{AgendaKey, AgendaWrite, DedupeRow, Frame, Mark, RowKey, RowWrite, Shard, StatusKey, StatusWrite};
 
 use super::headers::HeaderList;
-use super::log::{KIND_CLAIM, KIND_TRAILER, VERSION, WriterId};
+use super::log::{KIND_CLAIM, KIND_TRAILER, Trying, VERSION, WriterId};
 
 /// A committed record of the log.
 #[derive(Clone, Debug)]
@@ -154,6 +154,17 @@ pub struct Rebuilt {
     pub tip: Tip,
     /// Frames that were ignored because their records were not whole (an alarm).
     pub torn: usize,
+    /// Claims behind the last frame, in order.
+    pub claims: Vec<Claimed>,
+}
+
+/// A claim in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Who made it.
+    pub writer: WriterId,
+    /// What it announced.
+    pub trying: Option<Trying>,
 }
 
 /// Where the log begins, and what to do when that is behind what the store has.
@@ -230,7 +241,16 @@ impl Fold<'_> {
     fn take(&mut self, record: &LogRecord) -> Result<(), Halt> {
         let broken = |error: DecodeError| Halt::Broken { offset: record.offset, what: error.to_string() };
         match kind(record)? {
-            Kind::Claim => {}
+            Kind::Claim => {
+                let LogClaim { writer, trying, .. } = decode(record).map_err(broken)?;
+                let trying = trying.map(|trying| Trying {
+                    source: trying.source,
+                    offset: trying.offset,
+                    id: trying.id,
+                    tries: trying.tries,
+                });
+                self.rebuilt.claims.push(Claimed { writer, trying });
+            }
             Kind::Data => {
                 let data: LogData = decode(record).map_err(broken)?;
                 self.data.entry((data.n, data.writer)).or_default().push((data, record.value.clone()));
@@ -294,6 +314,7 @@ impl Fold<'_> {
             extend(&mut frame, data);
         }
         self.rebuilt.frames.push(frame);
+        self.rebuilt.claims.clear();
         Ok(())
     }
 }

@@ -43,6 +43,12 @@ pub struct Limits {
     pub effects: usize,
     /// Status rows live this long.
     pub status_life: Duration,
+    /// So many processes claim a shard and commit nothing, and its inputs are tried one at a time: one may have ended them.
+    pub single_claims: usize,
+    /// Inputs that are tried one at a time.
+    pub single_inputs: usize,
+    /// An input that ended its process this often while it was tried alone is a dead letter.
+    pub single_tries: i32,
     /// An aborted batch is tried again this often before the worker restarts.
     pub redo_attempts: u32,
     /// A frame kept in memory is not applied any more when its commit is older than this (rule Z).
@@ -67,6 +73,9 @@ impl Default for Limits {
             park: 10_000,
             effects: 64,
             status_life: Duration::from_secs(7 * 24 * 3600),
+            single_claims: 3,
+            single_inputs: 1_000,
+            single_tries: 5,
             redo_attempts: 5,
             apply_age: Duration::from_secs(600),
         }

@@ -1,9 +1,11 @@
 //! The engine core against a world in memory: a log, topics and rows that do exactly what they are told.
 
 mod agenda;
+mod crash;
 mod effects;
 mod links;
 mod settle;
+mod sums;
 mod world;
 
 use schemas::key::EventKey;

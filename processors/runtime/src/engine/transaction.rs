@@ -5,7 +5,7 @@ use state::Frame;
 
 use super::headers::HeaderList;
 use super::input::Inlet;
-use super::log;
+use super::log::{self, Trying};
 use super::recover::Tip;
 use super::step::Attempt;
 
@@ -66,6 +66,8 @@ pub struct Transaction {
     pub inputs: usize,
     /// It proves an assignment; nothing has been read yet.
     pub claim: bool,
+    /// The input it announces, which is tried alone after it, and that input's shard.
+    pub trying: Option<(i32, Trying)>,
     /// Attempts at effects that it records.
     pub attempts: Vec<Attempt>,
     /// Ended attempts in it.

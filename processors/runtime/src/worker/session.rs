@@ -20,7 +20,6 @@ use super::recover::Recovery;
 use super::trace::Traces;
 use super::writers::Writers;
 use crate::engine::input::Inlet;
-use crate::engine::log::WriterId;
 use crate::engine::{Action, Core, Event, Failure, Step};
 use crate::time::now_us;
 use crate::{fetch, metrics};
@@ -83,7 +82,7 @@ impl<'w> Session<'w> {
         let inputs: Vec<&str> = topics.inputs.iter().map(String::as_str).collect();
         consumer.subscribe(&inputs).map_err(|error| Failure::Restart(format!("subscribe: {error}")))?;
         let Applier { jobs, acks, done: applier_done } = applier::start(worker);
-        let core = Core::new(settings.clone(), parts.logic.clone(), &options.slot, &host_name(), fresh_writer());
+        let core = Core::new(settings.clone(), parts.logic.clone(), &options.slot, &host_name(), worker.fresh_writer());
         let traces = Traces::new(settings.stream.clone());
         let (registry, tokio) = (parts.registry.clone(), worker.tokio.clone());
         Ok(Self {
@@ -261,6 +260,7 @@ impl<'w> Session<'w> {
         let shards = self.core.assignment().into_iter().flat_map(|assignment| assignment.shards.values());
         let frames = shards.clone().map(|shard| shard.backlog().0).sum();
         metrics::targets(&self.worker.place, self.core.targets());
+        metrics::single(&self.worker.place, shards.clone().filter(|shard| shard.single.is_some()).count());
         metrics::agenda(&self.worker.place, shards.clone().map(|shard| shard.agenda.len()).sum());
         if let Some(reach) = shards.map(|shard| shard.dedupe.reach_ms(shard.tip.horizon)).min() {
             metrics::dedupe_window(&self.worker.place, reach);
@@ -300,7 +300,7 @@ impl<'w> Session<'w> {
             metrics::recycled(stream);
             let id = self.worker.transactional_id();
             self.producer = self.worker.blocking(|| Producer::start(&self.worker.options.kafka, &id))?;
-            self.core.set_writer(fresh_writer());
+            self.core.set_writer(self.worker.fresh_writer());
         }
         Ok(())
     }
@@ -323,12 +323,6 @@ fn waiting<T>(answer: Result<T, state::Error>, event: fn(T) -> Event) -> Result<
         Err(state::Error::Unavailable(error)) => Ok(Err(error)),
         Err(error) => Err(Failure::Restart(format!("the store: {error}"))),
     }
-}
-
-fn fresh_writer() -> WriterId {
-    let mut writer = [0; 8];
-    writer.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[8..]);
-    writer
 }
 
 fn host_name() -> String {

@@ -34,6 +34,7 @@ pub(crate) fn open_gate() {
 
 /// Counts flights per airport; a delay of 666 minutes panics until that is `fixed`, 667 can never be processed, 668 must wait
 /// for another flight, 669 counts when its timer fires, two seconds later, 671 when its effect has ended, which fails once.
+/// 672 ends the process at once, 673 by a stack that is too small.
 struct Count {
     fixed: bool,
 }
@@ -54,6 +55,12 @@ impl Processor for Count {
         assert!(flight.delay_minutes != 666 || self.fixed, "planted");
         if flight.delay_minutes == SLOW_ONCE && !HELD_UP.swap(true, Ordering::Relaxed) {
             drop(GATE.1.wait_timeout_while(GATE.0.lock().unwrap(), PATIENCE, |open| !*open).unwrap());
+        }
+        if flight.delay_minutes == 672 {
+            std::process::abort();
+        }
+        if flight.delay_minutes == 673 {
+            deeper();
         }
         if flight.delay_minutes == 667 {
             return Err(Rejection::Terminal("planted".into()));
@@ -116,6 +123,13 @@ impl Processor for Count {
     }
 }
 
+/// Calls itself until the stack ends.
+#[expect(unconditional_recursion, reason = "that is what it is for")]
+fn deeper() -> u64 {
+    let frame = std::hint::black_box([1; 64]);
+    deeper() + frame[0]
+}
+
 /// A deployment of its own on the shared engines.
 pub(crate) struct Deployment {
     pub(crate) kafka: Kafka,
@@ -126,14 +140,18 @@ pub(crate) struct Deployment {
     pub(crate) store: Arc<dyn StateStore>,
     /// Workers from now on can process what panicked before.
     pub(crate) fixed: bool,
-    prefix: String,
+    pub(crate) prefix: String,
 }
 
 impl Deployment {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::at(format!("{}.", testkit::unique(name))).await
+    }
+
+    /// The one of this prefix: processes of a test share it.
+    pub(crate) async fn at(prefix: String) -> Self {
         let engines = testkit::engines().await;
         let kafka = Kafka::new(&engines.kafka);
-        let prefix = format!("{}.", testkit::unique(name));
         let topics = Topics::new(&prefix);
         let catalog = Catalog::embedded().unwrap();
         let partitions = catalog.stream("flights").unwrap().partitions;
@@ -272,8 +290,10 @@ impl Deployment {
     }
 
     pub(crate) async fn send(&self, subject: &str, value: &[u8], id: &str) {
-        let partitions = self.catalog.stream("flights").unwrap().partitions;
-        let partition = schemas::partition::partition_of(subject, partitions);
+        self.send_to(self.partition(subject), subject, value, id).await;
+    }
+
+    pub(crate) async fn send_to(&self, partition: i32, subject: &str, value: &[u8], id: &str) {
         let headers: [(&str, &[u8]); 3] = [("ce_id", id.as_bytes()), ("ce_source", b"/test"), ("ce_type", b"flight.departed")];
         self.kafka.produce(&self.topics.events("flights"), Some(partition), subject.as_bytes(), value, &headers).await;
     }

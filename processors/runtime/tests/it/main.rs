@@ -7,6 +7,8 @@ mod audit;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod deployment;
 #[cfg(test)]
 mod halted;

@@ -321,7 +321,8 @@ impl Session {
             self.add(Target::of(record.topic, record.shard)).await?;
             let produced = self.place.shared.kafka.borrow_mut().produce(&self.producer.id, self.producer.epoch, record);
             let offset = produced.map_err(fenced)?;
-            if record.trailer {
+            // claims too
+            if record.topic == Topic::Log && record.key.is_none() {
                 trailers.push((record.shard, offset, self.place.shared.clock_us.get() / 1_000));
             }
             turn().await;
