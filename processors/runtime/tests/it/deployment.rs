@@ -145,15 +145,23 @@ pub(crate) struct Deployment {
 
 impl Deployment {
     pub(crate) async fn new(name: &str) -> Self {
-        Self::at(format!("{}.", testkit::unique(name))).await
+        Self::of(name, Catalog::embedded().unwrap()).await
+    }
+
+    /// The same with another catalog.
+    pub(crate) async fn of(name: &str, catalog: Arc<Catalog>) -> Self {
+        Self::with(format!("{}.", testkit::unique(name)), catalog).await
     }
 
     /// The one of this prefix: processes of a test share it.
     pub(crate) async fn at(prefix: String) -> Self {
+        Self::with(prefix, Catalog::embedded().unwrap()).await
+    }
+
+    async fn with(prefix: String, catalog: Arc<Catalog>) -> Self {
         let engines = testkit::engines().await;
         let kafka = Kafka::new(&engines.kafka);
         let topics = Topics::new(&prefix);
-        let catalog = Catalog::embedded().unwrap();
         let partitions = catalog.stream("flights").unwrap().partitions;
         let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
         let specs = [
@@ -255,6 +263,11 @@ impl Deployment {
     /// The store is lost.
     pub(crate) fn lose_store(&mut self) {
         self.store = Arc::new(Memory::new());
+    }
+
+    /// Prefix of its topics.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The consumer group of the workers.

@@ -27,4 +27,6 @@ mod schemas_unknown;
 #[cfg(test)]
 mod several;
 #[cfg(test)]
+mod shows;
+#[cfg(test)]
 mod simulation;
