@@ -77,9 +77,8 @@ async fn send(deployment: &Deployment, plan: &Plan) {
 fn check(plan: &Plan, book: &Book, seen: &Seen) {
     for subject in 0..plan.subjects {
         let told = &book.told[&format!("A{subject}")];
-        let expected = (0..plan.steps).flat_map(|step| {
-            [(COUNTED, (subject * plan.steps + step) as i64), (PASSED, step as i64 + 1)]
-        });
+        let expected =
+            (0..plan.steps).flat_map(|step| [(COUNTED, (subject * plan.steps + step) as i64), (PASSED, step as i64 + 1)]);
         assert!(told.iter().map(|(what, n, _)| (what.as_str(), *n)).eq(expected), "A{subject}: {told:?}");
         for (step, (_, id, recorded)) in told.iter().filter(|(what, ..)| what == COUNTED).enumerate() {
             if Plan::is_alarm(step) {
