@@ -8,6 +8,7 @@ use uuid::Uuid;
 use chassis::auth::{Action, Principal};
 use schemas::frame;
 use schemas::key::EventKey;
+use schemas::names;
 use schemas::partition::partition_of;
 use schemas::plan::{Captures, EncodeError, EncodeOptions, Limits, code};
 
@@ -23,8 +24,6 @@ use crate::verdict::{Fault, Invalid, SchemaRef};
 pub(crate) const ID_BYTES_MAX: usize = 256;
 /// Longest source, bytes.
 const SOURCE_BYTES_MAX: usize = 512;
-/// Sources of the engine's own events start with this.
-const ENGINE_SOURCE: &str = "forebay/";
 
 /// What the events of one request have in common.
 pub(crate) struct Common<'a> {
@@ -302,7 +301,7 @@ impl<'a> Encoder<'a> {
 
     fn check_rights(&self, subject: Option<&str>, source: Option<&str>, faults: &mut Faults) {
         let Common { stream, principal, own_source, .. } = &self.common;
-        if source.is_some_and(|source| source.starts_with(ENGINE_SOURCE)) {
+        if source.is_some_and(|source| source.starts_with(names::ENGINE_SOURCE)) {
             let message = "sources that start with forebay/ are the processors'";
             faults.add(Invalid::Forbidden, finding("/source", code::BAD_FORMAT, "", source.unwrap_or_default(), message));
         }

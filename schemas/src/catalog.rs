@@ -134,6 +134,8 @@ pub struct Stream {
     pub sends: Vec<String>,
     /// How effects of its processor are attempted, where the catalog says so.
     pub effects: Vec<EffectRules>,
+    /// Whether its shards keep rows of their own, which every input of the shard may read and write, and take broadcasts.
+    pub shard_rows: bool,
     /// Resource kinds, when it is a stream of resources by schema.
     pub kinds: Vec<Kind>,
 }

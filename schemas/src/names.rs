@@ -60,10 +60,13 @@ impl Topics {
 /// Partitions of [`Topics::canary`].
 pub const CANARY_PARTITIONS: i32 = 12;
 
+/// Sources of processors start with this; nobody else may use it.
+pub const ENGINE_SOURCE: &str = "forebay/";
+
 /// `ce_source` of a stream's results and sends.
 #[must_use]
 pub fn stream_source(stream: &str) -> String {
-    format!("forebay/{stream}")
+    format!("{ENGINE_SOURCE}{stream}")
 }
 
 /// CloudEvents `id`.

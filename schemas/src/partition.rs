@@ -15,8 +15,15 @@ pub fn partition_of(subject: &str, partitions: i32) -> i32 {
     positive % partitions.max(1)
 }
 
+/// The subject of the rows that every input of shard `shard` may read and write.
+#[must_use]
+pub fn shard_subject(shard: i32) -> String {
+    format!("{SHARD_PREFIX}{shard}")
+}
+
 /// The shard that a reserved subject names, if it is one.
-fn shard_of(subject: &str) -> Option<i32> {
+#[must_use]
+pub fn shard_of(subject: &str) -> Option<i32> {
     let digits = subject.strip_prefix(SHARD_PREFIX)?;
     let canonical = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
     if canonical { digits.parse().ok() } else { None }
@@ -69,7 +76,7 @@ mod tests {
     #[test]
     fn a_shard_subject_belongs_to_its_shard() {
         assert_eq!(partition_of("~shard/7", 16), 7);
-        assert_eq!(partition_of("~shard/0", 16), 0);
+        assert_eq!(partition_of(&shard_subject(0), 16), 0);
         let not_shards = ["~shard/16", "~shard/07", "~shard/+7", "~shard/", "~shard/x"];
         for subject in not_shards {
             assert_eq!(partition_of(subject, 16), (murmur2(subject.as_bytes()) & 0x7fff_ffff) as i32 % 16, "{subject}");

@@ -24,6 +24,7 @@ pub mod ranges;
 pub mod recover;
 pub mod rules;
 pub mod settings;
+pub mod shard_rows;
 pub mod single;
 pub mod step;
 pub mod transaction;

@@ -34,11 +34,20 @@ pub trait Opened: Send {
     /// Rows it needs.
     fn reads(&self) -> Reads;
 
-    /// Decides it over raw rows: sort, record full name, datum.
+    /// Decides it over raw rows.
     ///
     /// # Errors
     /// The processor's rejection.
-    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection>;
+    fn decide(self: Box<Self>, rows: &RawRows, ctx: &Context) -> Result<RawDecision, Rejection>;
+}
+
+/// The rows an input asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawRows {
+    /// Those of its subject.
+    pub own: Vec<RawRow>,
+    /// Those of its shard.
+    pub shard: Vec<RawRow>,
 }
 
 /// A row's image without its frame.
@@ -74,6 +83,9 @@ pub struct RawSend {
     pub datum: Bytes,
 }
 
+/// Timers by name: due (µs) and payload, or `None` to clear.
+pub type RawTimers = Vec<(String, Option<(i64, Bytes)>)>;
+
 /// A decision without types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawDecision {
@@ -83,8 +95,14 @@ pub struct RawDecision {
     pub results: Vec<(String, Bytes)>,
     /// Events for other subjects, in order.
     pub sends: Vec<RawSend>,
-    /// Timers by name: due (µs) and payload, or `None` to clear.
-    pub timers: Vec<(String, Option<(i64, Bytes)>)>,
+    /// Events for every shard of a stream: type and datum.
+    pub broadcasts: Vec<(String, Bytes)>,
+    /// Timers of the subject.
+    pub timers: RawTimers,
+    /// Changes of the shard's rows.
+    pub shard_rows: Vec<RawChange>,
+    /// Timers of the shard.
+    pub shard_timers: RawTimers,
     /// Effects to start.
     pub effects: Vec<Start>,
     /// Effects to cancel, by id.
@@ -137,7 +155,7 @@ impl<P: Processor> Opened for TypedInput<P> {
         self.processor.reads(&self.input)
     }
 
-    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
+    fn decide(self: Box<Self>, rows: &RawRows, ctx: &Context) -> Result<RawDecision, Rejection> {
         Ok(raw(self.processor.decide(self.input, &typed::<P>(rows)?, ctx)?))
     }
 }
@@ -152,7 +170,7 @@ impl<P: Processor> Opened for TypedTimer<P> {
         self.processor.timer_reads(&self.timer)
     }
 
-    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
+    fn decide(self: Box<Self>, rows: &RawRows, ctx: &Context) -> Result<RawDecision, Rejection> {
         Ok(raw(self.processor.timer(self.timer, &typed::<P>(rows)?, ctx)?))
     }
 }
@@ -167,38 +185,43 @@ impl<P: Processor> Opened for TypedOutcome<P> {
         self.processor.outcome_reads(&self.outcome)
     }
 
-    fn decide(self: Box<Self>, rows: &[RawRow], ctx: &Context) -> Result<RawDecision, Rejection> {
+    fn decide(self: Box<Self>, rows: &RawRows, ctx: &Context) -> Result<RawDecision, Rejection> {
         Ok(raw(self.processor.outcome(self.outcome, &typed::<P>(rows)?, ctx)?))
     }
 }
 
-fn typed<P: Processor>(rows: &[RawRow]) -> Result<Rows<P::Row>, Rejection> {
-    let mut typed = Vec::with_capacity(rows.len());
-    for row in rows {
+fn typed<P: Processor>(rows: &RawRows) -> Result<Rows<P::Row>, Rejection> {
+    let typed = |row: &RawRow| {
         let decoded = P::Row::decode(&row.record, &row.datum)
             .map_err(|error| Rejection::Terminal(format!("row {:?} of record {}: {error}", row.sort, row.record)))?;
-        typed.push((row.sort.clone(), decoded));
-    }
-    Ok(Rows::new(typed))
+        Ok((row.sort.clone(), decoded))
+    };
+    let own: Vec<_> = rows.own.iter().map(typed).collect::<Result<_, Rejection>>()?;
+    let shard: Vec<_> = rows.shard.iter().map(typed).collect::<Result<_, Rejection>>()?;
+    Ok(Rows::new(own).with_shard(shard))
 }
 
 fn raw<P: Processor>(decision: Decision<P>) -> RawDecision {
-    let rows = decision.rows.into_iter().map(|(sort, row, expire_at)| RawChange {
+    let change = |(sort, row, expire_at): (String, Option<P::Row>, Option<i64>)| RawChange {
         sort: sort.into(),
         row: row.map(|row| (row.name().to_owned(), bytes_of(&row))),
         expire_at,
-    });
+    };
     let results = decision.results.iter().map(|result| (result.name().to_owned(), bytes_of(result)));
     let sends = decision.sends.iter().map(|(subject, event)| RawSend {
         subject: subject.clone(),
         event_type: event.name().to_owned(),
         datum: bytes_of(event),
     });
+    let broadcasts = decision.broadcasts.iter().map(|event| (event.name().to_owned(), bytes_of(event)));
     RawDecision {
-        rows: rows.collect(),
+        rows: decision.rows.into_iter().map(change).collect(),
         results: results.collect(),
         sends: sends.collect(),
+        broadcasts: broadcasts.collect(),
         timers: decision.timers,
+        shard_rows: decision.shard_rows.into_iter().map(change).collect(),
+        shard_timers: decision.shard_timers,
         effects: decision.effects,
         cancels: decision.cancels,
         unchanged: decision.unchanged,

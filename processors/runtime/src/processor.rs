@@ -96,6 +96,10 @@ pub struct Timer {
 pub const TIMERS_MAX: usize = 64;
 /// Bytes of a timer's payload at the most.
 pub const TIMER_PAYLOAD_MAX: usize = 4 << 10;
+/// Rows that a shard itself has at the most.
+pub const SHARD_ROWS_MAX: usize = 10_000;
+/// Bytes of these rows, with their sorts, at the most.
+pub const SHARD_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a timer's name at the most.
 pub const TIMER_NAME_MAX: usize = 128;
 
@@ -178,6 +182,12 @@ pub struct Decision<P: Processor> {
     /// Events for other subjects, and the subject of each in the stream that has its type. Sends from one subject to
     /// another keep their order.
     pub sends: Vec<(String, P::SendEvent)>,
+    /// Events for every shard of the stream that has the type.
+    pub broadcasts: Vec<P::SendEvent>,
+    /// Changes of the shard's own rows, as `rows`.
+    pub shard_rows: Vec<(String, Option<P::Row>, Option<i64>)>,
+    /// Timers of the shard's own subject, as `timers`.
+    pub shard_timers: Vec<(String, Option<(i64, Bytes)>)>,
     /// Timers by name: due (µs) and payload, or `None` to clear. The last change of a name wins.
     pub timers: Vec<(String, Option<(i64, Bytes)>)>,
     /// Effects to start.
@@ -199,6 +209,9 @@ impl<P: Processor> Default for Decision<P> {
             rows: Vec::new(),
             results: Vec::new(),
             sends: Vec::new(),
+            broadcasts: Vec::new(),
+            shard_rows: Vec::new(),
+            shard_timers: Vec::new(),
             timers: Vec::new(),
             effects: Vec::new(),
             cancels: Vec::new(),
@@ -307,6 +320,50 @@ impl<P: Processor> Decision<P> {
     #[must_use]
     pub fn send(mut self, subject: &str, event: P::SendEvent) -> Self {
         self.sends.push((subject.to_owned(), event));
+        self
+    }
+
+    /// Sends an event to every shard of the stream that has its type and says `shard_rows = true`. Each decides it under
+    /// the subject `~shard/<n>`, and so over the shard's own rows.
+    #[must_use]
+    pub fn broadcast(mut self, event: P::SendEvent) -> Self {
+        self.broadcasts.push(event);
+        self
+    }
+
+    /// Writes a row of the shard, which every input of the shard sees from then on. The catalog must say
+    /// `shard_rows = true`; at most [`SHARD_ROWS_MAX`] rows and [`SHARD_BYTES_MAX`] bytes per shard.
+    #[must_use]
+    pub fn put_in_shard(mut self, sort: &str, row: P::Row) -> Self {
+        self.shard_rows.push((sort.to_owned(), Some(row), None));
+        self
+    }
+
+    /// Writes a row of the shard that reads as absent from `expire_at` (µs) on.
+    #[must_use]
+    pub fn put_in_shard_until(mut self, sort: &str, row: P::Row, expire_at: i64) -> Self {
+        self.shard_rows.push((sort.to_owned(), Some(row), Some(expire_at)));
+        self
+    }
+
+    /// Deletes a row of the shard.
+    #[must_use]
+    pub fn delete_in_shard(mut self, sort: &str) -> Self {
+        self.shard_rows.push((sort.to_owned(), None, None));
+        self
+    }
+
+    /// Sets a timer of the shard; it fires with the subject `~shard/<n>`. Bounds are those of [`Decision::set_timer`].
+    #[must_use]
+    pub fn set_shard_timer(mut self, name: &str, due: i64, payload: impl Into<Bytes>) -> Self {
+        self.shard_timers.push((name.to_owned(), Some((due, payload.into()))));
+        self
+    }
+
+    /// Clears a timer of the shard, if it is set.
+    #[must_use]
+    pub fn clear_shard_timer(mut self, name: &str) -> Self {
+        self.shard_timers.push((name.to_owned(), None));
         self
     }
 }

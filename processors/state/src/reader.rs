@@ -88,8 +88,10 @@ impl StateReader {
     /// All rows of a subject, `~` rows and expired rows left out, with the subject's `seq`. Empty when there is none.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the store does not answer, or the answer is not final, before the deadline.
+    /// [`Error::Unavailable`] when the store does not answer, or the answer is not final, before the deadline;
+    /// [`Error::Refused`] for the engine's own subjects.
     pub async fn subject(&self, shard: &Shard, subject: &str, within: Within) -> Result<SubjectRows, Error> {
+        refuse_reserved(subject)?;
         self.final_rows(shard, &Wanted::All(subject), within).await
     }
 
@@ -98,6 +100,7 @@ impl StateReader {
     /// # Errors
     /// Those of [`StateReader::subject`]; [`Error::Refused`] when too many sorts are asked for.
     pub async fn rows(&self, shard: &Shard, subject: &str, sorts: &[&str], within: Within) -> Result<SubjectRows, Error> {
+        refuse_reserved(subject)?;
         if sorts.len() > SORTS_MAX {
             return Err(Error::Refused(format!("{} rows are asked for at once, {SORTS_MAX} are allowed", sorts.len())));
         }
@@ -167,6 +170,12 @@ impl StateReader {
             }
         }
     }
+}
+
+/// Rows of shards are for their inputs alone.
+fn refuse_reserved(subject: &str) -> Result<(), Error> {
+    let reserved = subject.starts_with('~').then(|| Error::Refused(format!("{subject} is a subject of the engine")));
+    reserved.map_or(Ok(()), Err)
 }
 
 /// Which rows of a subject; the head is always among them.

@@ -34,6 +34,8 @@ pub(super) struct StreamFile {
     pub(super) sends: Vec<String>,
     #[serde(default, rename = "effect")]
     pub(super) effects: Vec<EffectRules>,
+    #[serde(default)]
+    pub(super) shard_rows: bool,
     #[serde(default, rename = "kind")]
     pub(super) kinds: Vec<KindFile>,
 }

@@ -45,6 +45,7 @@ fn stream(name: &str, file: StreamFile, avro: &mut Files<'_>) -> Result<Stream, 
         follows: file.follows,
         sends: file.sends,
         effects: file.effects,
+        shard_rows: file.shard_rows,
         kinds: Vec::new(),
     };
     for event in file.events {

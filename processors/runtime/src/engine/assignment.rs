@@ -15,6 +15,7 @@ use super::places::{Places, Running};
 use super::recover::{Claimed, Halt, Tip};
 use super::rules::Rule;
 use super::settings::Settings;
+use super::shard_rows::ShardRows;
 use super::single::Single;
 use super::step::Ended;
 use super::transaction::ShardChange;
@@ -47,6 +48,8 @@ pub struct ShardState {
     pub dedupe: Window,
     /// Committed row images.
     pub cache: RowCache,
+    /// Rows of the shard itself, where the stream has such.
+    pub rows: Option<ShardRows>,
     /// What is due.
     pub agenda: Agenda,
     /// Claims of owners before that committed nothing.
@@ -68,12 +71,14 @@ impl ShardState {
     pub fn new(shard: Shard, tip: Tip, dedupe: Window, settings: &Settings) -> Self {
         let cache = RowCache::new(settings.limits.cache_bytes, tip.n);
         let agenda = Agenda::new(tip.agenda_floor, settings.limits.agenda_index);
+        let rows = settings.shard_rows.then(|| ShardRows::new(shard.number));
         let acked = tip.n;
         Self {
             shard,
             tip,
             dedupe,
             cache,
+            rows,
             agenda,
             claims: Vec::new(),
             single: None,
@@ -120,7 +125,10 @@ impl ShardState {
     pub fn publish(&mut self, change: &ShardChange) {
         for write in &change.frame.rows {
             let image = super::cache::Image { val: write.val.clone(), expire_at: write.expire_at };
-            self.cache.put(&write.key.subject, &write.key.sort, image, change.frame.n);
+            match &mut self.rows {
+                Some(rows) if rows.owns(&write.key) => rows.publish(&write.key.sort, image, change.frame.ts),
+                _ => self.cache.put(&write.key.subject, &write.key.sort, image, change.frame.n),
+            }
         }
         self.agenda.publish(change.frame.n, &change.frame.agenda);
         for row in &change.frame.dedupe {

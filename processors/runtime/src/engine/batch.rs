@@ -8,7 +8,7 @@ use bytes::Bytes;
 use schemas::datum::DecodeError;
 use schemas::frame;
 use schemas::key::EventKey;
-use schemas::partition::partition_of;
+use schemas::partition::{partition_of, shard_of};
 use schemas::{names, resolve};
 use state::records::{Effect, Source};
 use state::{AgendaKey, RowKey};
@@ -162,8 +162,9 @@ fn open(
     settings: &Settings,
     logic: &dyn Logic,
 ) -> Result<Open, (Reason, String)> {
-    if subject.is_empty() || (subject.starts_with('~') && !envelope.source.starts_with("forebay/")) {
-        return Err((Reason::NoSubject, "the record key must be the subject: UTF-8, not empty, not starting with ~".into()));
+    if subject.is_empty() || (subject.starts_with('~') && !is_broadcast(subject, envelope, settings)) {
+        let what = "the record key must be the subject: UTF-8, not empty, not starting with ~ unless a processor broadcasts";
+        return Err((Reason::NoSubject, what.into()));
     }
     let home = partition_of(subject, settings.partitions);
     if home != record.shard {
@@ -200,6 +201,12 @@ fn open(
     let reads = catch_unwind(AssertUnwindSafe(|| opened.reads()))
         .map_err(|_| (Reason::Panic, format!("reads of {} panicked", event.name)))?;
     Ok((event, opened, reads))
+}
+
+/// Only processors write to shards, and only where the catalog has room for it.
+fn is_broadcast(subject: &str, envelope: &Envelope, settings: &Settings) -> bool {
+    let shard = shard_of(subject).is_some_and(|shard| shard < settings.partitions);
+    settings.shard_rows && shard && envelope.source.starts_with(names::ENGINE_SOURCE)
 }
 
 fn open_datum(record: &Arrived, event: &EventSpec, logic: &dyn Logic) -> Result<Box<dyn Opened>, DecodeError> {
@@ -246,6 +253,18 @@ impl Batch {
             };
             let number = input.record.shard;
             let Some(shard) = assignment.shards.get_mut(&number) else { continue };
+            if let Some(rows) = &shard.rows {
+                // any input may write there
+                let home = rows.subject();
+                if shard.cache.get(home, HEAD).is_none() && asked.insert((home.clone(), HEAD)) {
+                    needs.rows.push((number, RowKey { subject: home.clone(), sort: HEAD.into() }));
+                }
+                let question = rows.question().map(|question| (number, question.clone()));
+                needs.ranges.extend(question.filter(|question| ranges.insert(question.clone())));
+                if *home == input.subject {
+                    continue;
+                }
+            }
             for sort in std::iter::once(HEAD).chain(reads.rows.iter().map(String::as_str)) {
                 if shard.cache.get(&input.subject, sort).is_none() && asked.insert((input.subject.clone(), sort)) {
                     needs.rows.push((number, RowKey { subject: input.subject.clone(), sort: sort.into() }));

@@ -7,6 +7,7 @@ mod again;
 mod effects;
 mod finish;
 mod settle;
+mod shard;
 mod subject;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,11 +33,12 @@ use super::places::{Places, Running};
 use super::ranges::Ranges;
 use super::rules::Rule;
 use super::settings::{Policy, Settings};
+use super::shard_rows::Changes;
 use super::step::Attempt;
 use super::transaction::{OutRecord, Transaction};
 use crate::dead_letter::{self, Reason};
 use crate::effects::Effects;
-use crate::logic::{Opened, RawDecision, RawRow};
+use crate::logic::{Opened, RawDecision, RawRows};
 use crate::processor::{Context, Reads, Rejection};
 
 /// Counts of a decided batch, for metrics.
@@ -171,6 +173,8 @@ struct ShardWork<'a, 'e> {
     positions: BTreeMap<Feed, i64>,
     subjects: HashMap<Arc<str>, usize>,
     works: Vec<Work>,
+    /// Changed rows of the shard itself.
+    shard_changes: Changes,
     records: Vec<OutRecord>,
     accepted: BTreeMap<i64, Vec<u8>>,
     /// Keys accepted in this batch, with their minute.
@@ -201,6 +205,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
             ranges,
             subjects: HashMap::new(),
             works: Vec::new(),
+            shard_changes: Changes::default(),
             records: Vec::new(),
             accepted: BTreeMap::new(),
             seen: HashMap::new(),
@@ -350,9 +355,9 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         let context = told.context(&policy.name);
         match guarded(opened, &rows, &context)? {
             Ok(decision) => {
-                let products = self.accept(at, told, policy.tracking, &decision)?;
+                let (products, sends) = self.accept(at, told, policy.tracking, &decision)?;
                 tally.processed += 1;
-                tally.sends += decision.sends.len() as u64;
+                tally.sends += sends;
                 // one that has waited has a status row that must not stay behind
                 let waited = policy.tracking != Tracking::None && !told.before.history.is_empty();
                 if decision.open && policy.tracking != Tracking::None {
@@ -388,7 +393,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
 /// Runs `decide` and turns a panic into a dead letter: nothing has changed yet, so the others need no redo.
 fn guarded(
     opened: Box<dyn Opened>,
-    rows: &[RawRow],
+    rows: &RawRows,
     context: &Context,
 ) -> Result<Result<RawDecision, Rejection>, (Reason, String)> {
     catch_unwind(AssertUnwindSafe(|| opened.decide(rows, context))).map_err(|panic| {

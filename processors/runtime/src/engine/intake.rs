@@ -145,7 +145,12 @@ impl Core {
         }
         for (shard, range, rows) in found.ranges {
             let rows = rows.into_iter().map(|(key, cell)| Ok((key.sort.clone(), read(&key, cell)?)));
-            batch.ranges.answer(shard, range, &rows.collect::<Result<Vec<_>, String>>()?);
+            let rows: Vec<_> = rows.collect::<Result<_, String>>()?;
+            let of_shard = shards.get_mut(&shard).and_then(|shard| shard.rows.as_mut());
+            match of_shard.filter(|of_shard| *of_shard.subject() == range.subject) {
+                Some(of_shard) => of_shard.answer(&range, rows),
+                None => batch.ranges.answer(shard, range, &rows),
+            }
         }
         batch.items.extend(found.items.into_iter().map(|(shard, key, item)| ((shard, key), item.map(|item| item.val))));
         Ok(())

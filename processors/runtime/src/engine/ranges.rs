@@ -78,12 +78,12 @@ impl Ranges {
 }
 
 /// True for sorts inside the range. The engine's own rows are in none.
-fn covers(read: &RangeRead, sort: &str) -> bool {
+pub(super) fn covers(read: &RangeRead, sort: &str) -> bool {
     sort.starts_with(&read.prefix) && !sort.starts_with('~') && read.after.as_deref().is_none_or(|after| sort > after)
 }
 
 /// The first text behind `sort`.
-fn behind(sort: &str) -> Arc<str> {
+pub(super) fn behind(sort: &str) -> Arc<str> {
     format!("{sort}\0").into()
 }
 

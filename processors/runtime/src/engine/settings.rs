@@ -150,6 +150,8 @@ pub struct Target {
     pub partitions: i32,
     /// Header style of its events.
     pub headers: HeaderStyle,
+    /// Its shards have rows of their own and take broadcasts.
+    pub shard_rows: bool,
 }
 
 /// An event type that may be sent.
@@ -172,6 +174,8 @@ pub struct Settings {
     pub partitions: i32,
     /// Header style of results.
     pub headers: HeaderStyle,
+    /// Shards have rows of their own.
+    pub shard_rows: bool,
     /// Event types by name.
     pub event_types: HashMap<String, EventSpec>,
     /// Event type by record name, for producers that write no `ce_type`.
@@ -234,6 +238,7 @@ impl Settings {
             events: format!("{}.events", stream.name).into(),
             partitions: stream.partitions,
             headers: stream.headers,
+            shard_rows: stream.shard_rows,
             event_types: HashMap::new(),
             by_record: HashMap::new(),
             event_names: HashMap::new(),
@@ -277,8 +282,9 @@ impl Settings {
         }
         for other in stream.sends.iter().filter_map(|name| catalog.stream(name)) {
             let target = settings.targets.len();
-            let Stream { name, partitions, headers, .. } = other;
-            settings.targets.push(Target { stream: name.as_str().into(), partitions: *partitions, headers: *headers });
+            let Stream { name, partitions, headers, shard_rows, .. } = other;
+            let (stream, partitions, headers, shard_rows) = (name.as_str().into(), *partitions, *headers, *shard_rows);
+            settings.targets.push(Target { stream, partitions, headers, shard_rows });
             for event in &other.events {
                 let spec = SendSpec { target, schema: id(&event.schema.full_name)? };
                 settings.sends.insert(event.ce_type.clone(), spec);

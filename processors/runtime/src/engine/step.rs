@@ -52,7 +52,7 @@ pub enum Event {
     Scanned(Vec<Scanned>),
     /// The action succeeded.
     Done,
-    /// Every record of the transaction is acknowledged; offset and append time (ms) of each shard's trailer.
+    /// Every record of the transaction is acknowledged; shard, offset and append time (ms) of each claim and trailer.
     Drained(Vec<(i32, i64, i64)>),
     /// The action failed.
     Failed(Failure),

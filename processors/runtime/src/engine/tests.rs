@@ -5,6 +5,7 @@ mod crash;
 mod effects;
 mod links;
 mod settle;
+mod shard_rows;
 mod sums;
 mod world;
 

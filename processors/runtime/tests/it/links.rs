@@ -1,19 +1,10 @@
 //! Two streams that talk to each other: orders send to stock, and follow what stock tells.
 
-use std::sync::Arc;
+use runtime::{Context, Decision, Processor, Reads, Rejection, Rows, logic};
+use testkit::{Proxy, checkers};
 
-use chassis::kafka::topics::{Spec, ensure};
-use chassis::lifecycle::Lifecycle;
-use runtime::{Context, Decision, Logic, Options, Parts, Processor, Reads, Rejection, Rows, logic};
-use schemas::Catalog;
-use schemas::datum::{Cursor, DecodeError, Union, write_bytes};
-use schemas::names::Topics;
-use schemas::registry::{Registry, SchemaIds};
-use state::{Memory, StateStore};
-use testkit::kafka::Record;
-use testkit::{Kafka, Proxy, checkers};
-
-use crate::deployment::{Deployment, PATIENCE};
+use crate::deployment::Deployment;
+use crate::streams::{SHARDS, Streams, Words, of_type, row, text_of, words};
 
 const ORDERS: &str = r#"
 title = "Orders"
@@ -39,8 +30,13 @@ schema = "test/words.avsc"
 const STOCK: &str = r#"
 title = "Stock"
 partitions = 4
+shard_rows = true
 [[event]]
 type = "stock.take"
+schema = "test/words.avsc"
+internal = true
+[[event]]
+type = "stock.count"
 schema = "test/words.avsc"
 internal = true
 [[result]]
@@ -52,42 +48,12 @@ schema = "test/words.avsc"
 [[row]]
 schema = "test/words.avsc"
 "#;
-const WORDS: &str = r#"{"type":"record","name":"Words","namespace":"forebay.test","doc":"Words.","fields":[
-    {"name":"text","type":"string","doc":"Words."}]}"#;
-const WORDS_RECORD: &str = "forebay.test.Words";
-
-/// A text under the name of an event, result or row.
-#[derive(Clone, Debug, PartialEq)]
-struct Words {
-    name: String,
-    text: String,
-}
-
-fn words(name: &str, text: &(impl ToString + ?Sized)) -> Words {
-    Words { name: name.to_owned(), text: text.to_string() }
-}
-
-fn row(text: &(impl ToString + ?Sized)) -> Words {
-    words(WORDS_RECORD, text)
-}
-
-impl Union for Words {
-    fn decode(name: &str, datum: &[u8]) -> Result<Self, DecodeError> {
-        Ok(words(name, Cursor::new(datum).string()?))
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        write_bytes(self.text.as_bytes(), out);
-    }
-}
-
 fn number(rows: &Rows<Words>, sort: &str) -> i64 {
     rows.get(sort).map_or(0, |row| row.text.parse().unwrap())
 }
+
+/// Orders of this are no orders: all shards of stock count them.
+const INVENTORY: &str = "*";
 
 /// Numbers its orders per item, and counts what stock tells of an item.
 struct Orders;
@@ -109,13 +75,16 @@ impl Processor for Orders {
             return Ok(Decision::new().put("heard", row(&heard)).emit(words("order.heard", &format!("{heard} {}", input.text))));
         }
         let item = input.text;
+        if item == INVENTORY {
+            return Ok(Decision::new().broadcast(words("stock.count", "")));
+        }
         let n = number(rows, &item) + 1;
         let take = words("stock.take", &format!("{} {n}", ctx.subject));
         Ok(Decision::new().put(&item, row(&n)).emit(words("order.placed", &n)).send(&item, take))
     }
 }
 
-/// Counts an item, and sees whether orders come in the order they were sent in.
+/// Counts an item, and what its shard has taken in all, and sees whether orders come in the order they were sent in.
 struct Stock;
 
 impl Processor for Stock {
@@ -126,115 +95,44 @@ impl Processor for Stock {
     type SendEvent = schemas::flights::SendEvent;
 
     fn reads(&self, input: &Words) -> Reads {
-        let (order, _) = input.text.split_once(' ').unwrap();
-        Reads::root().row(order)
+        match input.text.split_once(' ') {
+            Some((order, _)) => Reads::root().row(order).shard_row("taken"),
+            None => Reads::none().row("inventories"),
+        }
     }
 
     fn decide(&self, input: Words, rows: &Rows<Words>, _ctx: &Context) -> Result<Decision<Self>, Rejection> {
-        let (order, n) = input.text.split_once(' ').unwrap();
+        let Some((order, n)) = input.text.split_once(' ') else {
+            return Ok(Decision::new().put("inventories", row(&(number(rows, "inventories") + 1))));
+        };
+        let taken = rows.shard("taken").map_or(0, |row| row.text.parse::<i64>().unwrap()) + 1;
         let told = if n.parse() == Ok(number(rows, order) + 1) { "stock.taken" } else { "stock.disorder" };
         let count = number(rows, "") + 1;
-        Ok(Decision::new().put(order, row(n)).put("", row(&count)).emit(words(told, &count)))
+        let decision = Decision::new().put(order, row(n)).put("", row(&count)).put_in_shard("taken", row(&taken));
+        Ok(decision.emit(words(told, &count)))
     }
-}
-
-/// The two streams on the shared engines.
-struct Shop {
-    kafka: Kafka,
-    topics: Topics,
-    catalog: Arc<Catalog>,
-    ids: SchemaIds,
-    registry: Arc<Registry>,
-    store: Arc<dyn StateStore>,
-    prefix: String,
-}
-
-impl Shop {
-    async fn open(name: &str) -> Self {
-        let engine = [
-            ("engine/log_claim.avsc", include_str!("../../../../schemas/avro/engine/log_claim.avsc")),
-            ("engine/log_data.avsc", include_str!("../../../../schemas/avro/engine/log_data.avsc")),
-            ("engine/log_trailer.avsc", include_str!("../../../../schemas/avro/engine/log_trailer.avsc")),
-        ];
-        let avro = [&engine[..], &[("test/words.avsc", WORDS)]].concat();
-        let catalog = Arc::new(Catalog::parse(&[("orders", ORDERS), ("stock", STOCK)], &avro).unwrap());
-        let engines = testkit::engines().await;
-        let kafka = Kafka::new(&engines.kafka);
-        let prefix = format!("{}.", testkit::unique(name));
-        let topics = Topics::new(&prefix);
-        let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
-        let spec = |name, config| Spec { name, partitions: 4, config };
-        let specs: Vec<_> = ["orders", "stock"]
-            .into_iter()
-            .flat_map(|stream| {
-                [
-                    spec(topics.events(stream), append_time()),
-                    spec(topics.log(stream), append_time()),
-                    spec(topics.results(stream), Vec::new()),
-                    spec(topics.dead(stream), Vec::new()),
-                ]
-            })
-            .collect();
-        ensure(kafka.settings(), &specs, 1).await.unwrap();
-        let registry = Arc::new(Registry::new(&engines.registry, None).unwrap());
-        let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
-        Self { kafka, topics, catalog, ids, registry, store: Arc::new(Memory::new()), prefix }
-    }
-
-    async fn start(&self, logic: Arc<dyn Logic>, slot: &str, proxy: &Proxy) -> Lifecycle {
-        let lifecycle = Lifecycle::new();
-        let parts = Parts {
-            logic,
-            catalog: self.catalog.clone(),
-            ids: self.ids.clone(),
-            registry: self.registry.clone(),
-            store: self.store.clone(),
-        };
-        let mut kafka = self.kafka.settings().clone();
-        proxy.address().clone_into(&mut kafka.bootstrap);
-        kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
-        runtime::start(Options::new(kafka, &self.prefix, slot), parts, &lifecycle).await.unwrap();
-        lifecycle
-    }
-
-    async fn place(&self, order: &str, item: &str, id: &str) {
-        let mut value = Vec::new();
-        schemas::frame::begin(self.ids.id_of(WORDS_RECORD).unwrap(), &mut value);
-        write_bytes(item.as_bytes(), &mut value);
-        let partition = schemas::partition::partition_of(order, 4);
-        let headers: [(&str, &[u8]); 3] = [("ce_id", id.as_bytes()), ("ce_source", b"/test"), ("ce_type", b"order.place")];
-        self.kafka.produce(&self.topics.events("orders"), Some(partition), order.as_bytes(), &value, &headers).await;
-    }
-
-    async fn results(&self, stream: &str, count: usize) -> Vec<Record> {
-        let topic = self.topics.results(stream);
-        testkit::eventually_async(PATIENCE, || async {
-            let records = self.kafka.read(&topic).await;
-            (records.len() >= count).then_some(records)
-        })
-        .await
-    }
-}
-
-fn of_type<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
-    records.iter().filter(|record| record.header("ce_type") == Some(name)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_talk_to_each_other_count_exactly_while_their_workers_come_and_go() {
     const ROUNDS: usize = 4;
     const EACH: usize = 30;
-    let shop = Shop::open("links").await;
+    let shop = Streams::open("links", &[("orders", ORDERS), ("stock", STOCK)]).await;
     let proxy = Proxy::kafka(&testkit::engines().await.kafka).await;
     let (orders, items) = (["o0", "o1", "o2", "o3"], ["i0", "i1", "i2"]);
     let mut placed = 0;
     for round in 0..ROUNDS {
         let slot = format!("slot-{}", round % 2);
-        let workers = [shop.start(logic::of(Orders), &slot, &proxy).await, shop.start(logic::of(Stock), &slot, &proxy).await];
+        let workers = [
+            shop.start(logic::of(Orders), &slot, proxy.address()).await,
+            shop.start(logic::of(Stock), &slot, proxy.address()).await,
+        ];
         for n in 0..EACH {
-            shop.place(orders[placed % orders.len()], items[placed % items.len()], &placed.to_string()).await;
+            let (order, item) = (orders[placed % orders.len()], items[placed % items.len()]);
+            shop.send("orders", "order.place", order, item, &placed.to_string()).await;
             placed += 1;
             if n == EACH / 2 {
+                shop.send("orders", "order.place", "o0", INVENTORY, &format!("inventory {round}")).await;
                 // everything done so far is on its way somewhere, and all connections break
                 shop.results("orders", (placed / 2).max(1)).await;
                 proxy.cut();
@@ -245,7 +143,10 @@ async fn streams_that_talk_to_each_other_count_exactly_while_their_workers_come_
             Deployment::stop(worker).await;
         }
     }
-    let workers = [shop.start(logic::of(Orders), "last", &proxy).await, shop.start(logic::of(Stock), "last", &proxy).await];
+    let workers = [
+        shop.start(logic::of(Orders), "last", proxy.address()).await,
+        shop.start(logic::of(Stock), "last", proxy.address()).await,
+    ];
     let told = shop.results("orders", 2 * placed).await;
     let taken = shop.results("stock", placed).await;
 
@@ -255,15 +156,25 @@ async fn streams_that_talk_to_each_other_count_exactly_while_their_workers_come_
     checkers::results(&told);
     assert_eq!((of_type(&told, "order.placed").len(), of_type(&told, "order.heard").len()), (placed, placed));
     let sent = shop.kafka.read(&shop.topics.events("stock")).await;
-    assert_eq!(sent.len(), placed, "only committed sends are seen, each once");
+    let broadcasts = ROUNDS * SHARDS as usize;
+    assert_eq!(of_type(&sent, "stock.take").len(), placed, "only committed sends are seen, each once");
+    assert_eq!(of_type(&sent, "stock.count").len(), broadcasts, "one for every shard");
     assert!(sent.iter().all(|record| record.header("ce_source") == Some("forebay/orders")));
-    for (heard, text) in of_type(&told, "order.heard").iter().map(|record| {
-        let text = Cursor::new(&record.value.as_deref().unwrap()[5..]).string().unwrap().to_owned();
-        (text.split(' ').next().unwrap().to_owned(), text.split(' ').nth(1).unwrap().to_owned())
-    }) {
-        assert_eq!(heard, text, "results of a subject are followed in their order");
+    for text in of_type(&told, "order.heard").into_iter().map(text_of) {
+        let (heard, counted) = text.split_once(' ').unwrap();
+        assert_eq!(heard, counted, "results of a subject are followed in their order");
     }
     for worker in workers {
         Deployment::stop(worker).await;
     }
+    shop.audit("orders").await;
+    shop.audit("stock").await;
+    let mut taken = 0;
+    for shard in 0..SHARDS {
+        let home = schemas::partition::shard_subject(shard);
+        let stored = async |sort| shop.stored("stock", &home, sort).await.map_or(0, |text| text.parse::<usize>().unwrap());
+        assert_eq!(stored("inventories").await, ROUNDS, "shard {shard} hears every broadcast once");
+        taken += stored("taken").await;
+    }
+    assert_eq!(taken, placed, "every input of a shard counts in one place");
 }

@@ -30,3 +30,5 @@ mod several;
 mod shows;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod streams;

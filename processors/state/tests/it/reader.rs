@@ -42,6 +42,22 @@ fn rows_newer_than_the_watermark_are_never_told() {
 }
 
 #[test]
+fn rows_of_a_shard_are_never_served() {
+    run(async {
+        let fixture = stores::memory();
+        let zero = shard("s", 0);
+        fixture.store.apply(&frame("s", 1).row("~shard/0", "", Some("hidden")).head("~shard/0", 0)).await.unwrap();
+        fixture.store.set_marks(&[(zero.clone(), mark("s", 1, 0))]).await.unwrap();
+        let reader = StateReader::new(fixture.store.clone());
+        for read in
+            [reader.subject(&zero, "~shard/0", within(1_000)).await, reader.rows(&zero, "~shard/0", &[""], within(1_000)).await]
+        {
+            assert!(matches!(read, Err(Error::Refused(_))));
+        }
+    });
+}
+
+#[test]
 fn a_listing_meets_every_subject_once_and_hides_the_engines_own() {
     run(async {
         let fixture = stores::memory();

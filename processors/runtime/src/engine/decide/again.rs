@@ -60,6 +60,10 @@ impl ShardWork<'_, '_> {
         if head.back - head.front >= self.settings.limits.park as i64 {
             return Err(Stop::Dead(Reason::ParkFull, format!("{} inputs wait already", head.back - head.front)));
         }
+        let bytes = told.record.value.len() + told.record.headers.size();
+        if self.works[at].bytes > 0 && self.works[at].bytes + bytes > self.settings.limits.row_bytes {
+            return Err(Stop::Short);
+        }
         let mut status = told.status(State::Queued, self.settings);
         status.history = vec![Step { state: State::Queued, at: told.appended * 1_000 }];
         status.attempts = 0;

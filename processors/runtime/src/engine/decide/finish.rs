@@ -18,7 +18,8 @@ use crate::engine::transaction::{OutRecord, ShardChange, Topic, Transaction};
 
 impl ShardWork<'_, '_> {
     /// DATA and TRAILER of the shard, and the frame for the store.
-    pub(super) fn finish(self, writer: &WriterId, transaction: &mut Transaction) {
+    pub(super) fn finish(mut self, writer: &WriterId, transaction: &mut Transaction) {
+        self.put_shard_rows();
         let Self { shard, settings, ts, horizon, positions, works, records, accepted, attempts, .. } = self;
         let n = shard.tip.n + 1;
         let mut frame = Frame {
@@ -74,14 +75,13 @@ impl ShardWork<'_, '_> {
 
 /// The DATA record of a subject, and its writes for the store; `None` when nothing changed.
 fn data_of(work: Work, frame_id: (i64, &WriterId), settings: &Settings, shard: i32, frame: &mut Frame) -> Option<OutRecord> {
-    let Work { subject, head, mut rows, changed, agenda, status } = work;
+    let Work { subject, head, mut rows, changed, agenda, status, .. } = work;
     if !changed && agenda.is_empty() && status.is_empty() {
         return None;
     }
-    rows.retain(|slot| slot.dirty);
     if changed {
         let image = Image { val: Some(head.encode()), expire_at: None };
-        rows.push(Slot { sort: HEAD.into(), image, dirty: true });
+        rows.push(Slot { sort: HEAD.into(), image });
     }
     let mut value = Vec::with_capacity(64 + rows.len() * 96 + status.len() * 192);
     let writes = agenda.into_iter().map(|(key, val)| AgendaWrite { key, subject: subject.clone(), val });

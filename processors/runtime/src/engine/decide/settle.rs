@@ -26,7 +26,7 @@ impl ShardWork<'_, '_> {
         let told = emit::Told { key, appended: appended / 1_000, cause: None, source: None, before: &before, ..*told };
         let mut results = results.to_vec();
         if let Err(refusal) = outcome {
-            results.extend(self.rejection(&event_type, refusal));
+            results.extend(self.rejection(at, &event_type, refusal));
         }
         let products = self.tell(at, &told, &results)?;
         let history = [(State::Queued, appended), (State::Processing, taken_up), (State::Succeeded, self.ts)];
@@ -48,9 +48,10 @@ impl ShardWork<'_, '_> {
         Ok(products)
     }
 
-    /// `<noun>.rejected`, where the stream has such a result.
-    pub(super) fn rejection(&self, event_type: &str, refusal: &Refusal) -> Option<(String, Bytes)> {
+    /// `<noun>.rejected`, where the stream has such a result and somebody could hear it.
+    pub(super) fn rejection(&self, at: usize, event_type: &str, refusal: &Refusal) -> Option<(String, Bytes)> {
         let ce_type = format!("{}.rejected", event_type.split('.').next().unwrap_or_default());
-        self.settings.results.contains_key(&ce_type).then(|| (ce_type, emit::rejected(event_type, refusal)))
+        (self.settings.results.contains_key(&ce_type) && !self.is_home(at))
+            .then(|| (ce_type, emit::rejected(event_type, refusal)))
     }
 }

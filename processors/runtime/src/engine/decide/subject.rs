@@ -15,7 +15,8 @@ use crate::engine::batch::HEAD;
 use crate::engine::cache::Image;
 use crate::engine::emit;
 use crate::engine::settings::Policy;
-use crate::logic::{RawDecision, RawRow};
+use crate::engine::shard_rows::size;
+use crate::logic::{RawDecision, RawRow, RawRows};
 use crate::processor::{Reads, Refusal};
 
 /// What the batch does to one subject.
@@ -23,6 +24,8 @@ pub(super) struct Work {
     pub(super) subject: Arc<str>,
     pub(super) head: Head,
     pub(super) rows: Vec<Slot>,
+    /// Bytes of the rows.
+    pub(super) bytes: usize,
     pub(super) changed: bool,
     pub(super) agenda: BTreeMap<AgendaKey, Option<Bytes>>,
     pub(super) status: Vec<StatusWrite>,
@@ -32,11 +35,24 @@ impl Work {
     /// Changes a row; the last change of a batch stays.
     pub(super) fn put(&mut self, sort: Arc<str>, image: Image) {
         self.changed = true;
-        let slot = Slot { sort, image, dirty: true };
-        match self.rows.iter_mut().find(|other| other.sort == slot.sort) {
-            Some(old) => *old = slot,
-            None => self.rows.push(slot),
+        match self.rows.iter_mut().find(|other| other.sort == sort) {
+            Some(old) => {
+                self.bytes = self.bytes + size(&sort, &image) - size(&sort, &old.image);
+                old.image = image;
+            }
+            None => self.push(sort, image),
         }
+    }
+
+    /// Changes a row that was not changed before.
+    pub(super) fn push(&mut self, sort: Arc<str>, image: Image) {
+        self.bytes += size(&sort, &image);
+        self.rows.push(Slot { sort, image });
+    }
+
+    /// A row, if the batch changes it.
+    pub(super) fn changed(&self, sort: &str) -> Option<&Image> {
+        self.rows.iter().find(|slot| &*slot.sort == sort).map(|slot| &slot.image)
     }
 }
 
@@ -44,7 +60,6 @@ impl Work {
 pub(super) struct Slot {
     pub(super) sort: Arc<str>,
     pub(super) image: Image,
-    pub(super) dirty: bool,
 }
 
 impl ShardWork<'_, '_> {
@@ -60,6 +75,7 @@ impl ShardWork<'_, '_> {
             subject: subject.clone(),
             head,
             rows: Vec::new(),
+            bytes: 0,
             changed: false,
             agenda: BTreeMap::new(),
             status: Vec::new(),
@@ -69,7 +85,19 @@ impl ShardWork<'_, '_> {
     }
 
     /// The rows an input asked for, as they stand after everything before it.
-    pub(super) fn rows(&mut self, at: usize, reads: &Reads) -> Result<Vec<RawRow>, Stop> {
+    pub(super) fn rows(&mut self, at: usize, reads: &Reads) -> Result<RawRows, Stop> {
+        if reads.of_shard() {
+            self.home()?;
+        }
+        let shard = self.shard_rows(&reads.shard_rows, &reads.shard_ranges)?;
+        let own = match self.is_home(at) {
+            true => self.shard_rows(&reads.rows, &reads.ranges)?,
+            false => self.own_rows(at, reads)?,
+        };
+        Ok(RawRows { own, shard })
+    }
+
+    fn own_rows(&mut self, at: usize, reads: &Reads) -> Result<Vec<RawRow>, Stop> {
         let work = &self.works[at];
         let mut rows = Vec::with_capacity(reads.rows.len());
         for range in &reads.ranges {
@@ -81,10 +109,7 @@ impl ShardWork<'_, '_> {
             }
         }
         for sort in &reads.rows {
-            let image = match work.rows.iter().find(|slot| &*slot.sort == sort) {
-                Some(slot) => Some(&slot.image),
-                None => self.shard.cache.get(&work.subject, sort),
-            };
+            let image = work.changed(sort).or_else(|| self.shard.cache.get(&work.subject, sort));
             if let Some(image) = image.cloned() {
                 rows.extend(self.raw(sort.as_str().into(), &image)?);
             }
@@ -94,7 +119,7 @@ impl ShardWork<'_, '_> {
 
     /// A row without its frame; absent when it is deleted or has expired. Rows of other schema versions are turned into
     /// the present one when they are read, so whatever is in memory has a present id.
-    fn raw(&self, sort: Arc<str>, image: &Image) -> Result<Option<RawRow>, Stop> {
+    pub(super) fn raw(&self, sort: Arc<str>, image: &Image) -> Result<Option<RawRow>, Stop> {
         let Some(framed) = image.at(self.ts) else { return Ok(None) };
         let torn = |what: String| Stop::Torn(format!("row {sort:?}: {what}"));
         let (id, datum) = frame::split(framed).map_err(|error| torn(error.to_string()))?;
@@ -103,44 +128,34 @@ impl ShardWork<'_, '_> {
         Ok(Some(RawRow { record: record.clone(), datum, sort }))
     }
 
-    /// Takes a decision over. Everything is checked before anything changes.
+    /// Takes a decision over: its products, and how many events it sends. Everything is checked before anything changes.
     pub(super) fn accept(
         &mut self,
         at: usize,
         told: &emit::Told<'_>,
         tracking: Tracking,
         decision: &RawDecision,
-    ) -> Result<Vec<Product>, Stop> {
-        let mut slots = Vec::with_capacity(decision.rows.len());
-        for change in &decision.rows {
-            if change.sort.starts_with('~') {
-                return Err(Stop::Dead(
-                    Reason::Terminal,
-                    format!("sort {:?}: names starting with ~ are the engine's", change.sort),
-                ));
-            }
-            let val = change.row.as_ref().map(|(record, datum)| self.framed(record, datum)).transpose()?;
-            slots.push((change.sort.clone(), Image { val, expire_at: change.expire_at }));
-        }
+    ) -> Result<(Vec<Product>, u64), Stop> {
+        let split = self.split(at, decision)?;
         self.check_timers(at, &decision.timers)?;
         self.check_effects(at, &decision.effects)?;
-        let sends = told.sends(&decision.sends, self.settings)?;
+        let mut sends = told.sends(&decision.sends, self.settings)?;
+        sends.append(&mut told.broadcasts(&decision.broadcasts, self.settings)?);
         let mut products = match &decision.settles {
             None => self.tell(at, told, &decision.results)?,
             Some((ticket, outcome)) => self.settle(at, told, ticket, outcome, &decision.results)?,
         };
-        for (record, product) in sends {
-            self.records.push(record);
+        let sent = sends.iter().map(|(records, _)| records.len() as u64).sum();
+        for (records, product) in sends {
+            self.records.extend(records);
             products.push(product);
         }
         products.truncate(emit::PRODUCTS_MAX);
-        for (sort, image) in slots {
-            self.works[at].put(sort, image);
-        }
+        self.put(at, split);
         self.set_timers(at, &decision.timers);
         self.cancel_effects(at, &decision.cancels);
         self.start_effects(at, told, tracking, &decision.effects);
-        Ok(products)
+        Ok((products, sent))
     }
 
     pub(super) fn framed(&self, record: &str, datum: &[u8]) -> Result<Bytes, (Reason, String)> {
@@ -187,7 +202,7 @@ impl ShardWork<'_, '_> {
         policy: &Policy,
         refusal: &Refusal,
     ) -> Result<Vec<Product>, (Reason, String)> {
-        let rejection = self.rejection(&policy.name, refusal);
+        let rejection = self.rejection(at, &policy.name, refusal);
         self.tell(at, told, rejection.as_slice())
     }
 }

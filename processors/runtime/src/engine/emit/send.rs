@@ -3,53 +3,83 @@
 use bytes::Bytes;
 use schemas::catalog::HeaderStyle;
 use schemas::key::EventKey;
-use schemas::partition::partition_of;
+use schemas::partition::{SHARD_PREFIX, partition_of, shard_subject};
 use schemas::{frame, names};
 use state::records::Product;
 
 use super::Told;
 use crate::dead_letter::Reason;
 use crate::engine::headers::HeaderList;
-use crate::engine::settings::{Settings, Target};
+use crate::engine::settings::{SendSpec, Settings, Target};
 use crate::engine::transaction::{OutRecord, Topic};
 use crate::logic::RawSend;
 use crate::time::rfc3339;
+
+/// Bytes of the broadcasts of one decision, counted once for every shard that gets them.
+pub(super) const BROADCAST_BYTES_MAX: usize = 16 << 20;
+
+/// Records that are sent together, and their entry in the status.
+pub(crate) type Sent = (Vec<OutRecord>, Product);
 
 impl Told<'_> {
     /// The records of what an input sends, in order, and their entries in the status.
     ///
     /// # Errors
     /// The first send that cannot be had; nothing has changed then.
-    pub fn sends(&self, sends: &[RawSend], settings: &Settings) -> Result<Vec<(OutRecord, Product)>, (Reason, String)> {
+    pub fn sends(&self, sends: &[RawSend], settings: &Settings) -> Result<Vec<Sent>, (Reason, String)> {
         sends.iter().enumerate().map(|(index, send)| self.send(send, index, settings)).collect()
     }
 
-    fn send(&self, send: &RawSend, index: usize, settings: &Settings) -> Result<(OutRecord, Product), (Reason, String)> {
-        let RawSend { subject, event_type, datum } = send;
-        let Some(spec) = settings.sends.get(event_type) else {
-            return Err((Reason::Terminal, format!("{event_type} belongs to no stream that {} sends to", settings.stream)));
+    /// The records of what an input tells every shard of a stream, and one entry in the status for each broadcast.
+    ///
+    /// # Errors
+    /// The first broadcast that cannot be had; nothing has changed then.
+    pub fn broadcasts(&self, broadcasts: &[(String, Bytes)], settings: &Settings) -> Result<Vec<Sent>, (Reason, String)> {
+        let mut bytes = 0;
+        let broadcast = |(index, (event_type, datum)): (usize, &(String, Bytes))| {
+            let (spec, value) = opened(event_type, datum, settings)?;
+            let target = &settings.targets[spec.target];
+            if !target.shard_rows {
+                let what = format!(
+                    "a broadcast of {event_type} to {}, whose catalog file does not say shard_rows = true",
+                    target.stream
+                );
+                return Err((Reason::Terminal, what));
+            }
+            bytes += value.len() * target.partitions.max(1) as usize;
+            if bytes > BROADCAST_BYTES_MAX {
+                let what =
+                    format!("broadcasts of one decision are over {BROADCAST_BYTES_MAX} bytes, counted once for every shard");
+                return Err((Reason::TooLarge, what));
+            }
+            let records = (0..target.partitions).map(|shard| {
+                let subject = shard_subject(shard);
+                let id = self.send_id("forebay broadcast id v1", (index as u64, shard));
+                self.out(spec, (&subject, event_type), (&id, value.clone()), settings)
+            });
+            let product = Product {
+                kind: "broadcast".to_owned(),
+                stream: target.stream.to_string(),
+                subject: format!("{SHARD_PREFIX}*"),
+                event_type: event_type.clone(),
+                seq: None,
+                key: None,
+            };
+            Ok((records.collect(), product))
         };
+        broadcasts.iter().enumerate().map(broadcast).collect()
+    }
+
+    fn send(&self, send: &RawSend, index: usize, settings: &Settings) -> Result<Sent, (Reason, String)> {
+        let RawSend { subject, event_type, datum } = send;
+        let (spec, value) = opened(event_type, datum, settings)?;
         if subject.is_empty() || subject.starts_with('~') {
             return Err((Reason::Terminal, format!("a send of {event_type} to {subject:?}, which is no subject")));
         }
-        if datum.len() > settings.limits.send_bytes {
-            return Err((Reason::TooLarge, format!("a send of {event_type} is {} bytes", datum.len())));
-        }
         let target = &settings.targets[spec.target];
-        let id = self.send_id(index);
+        let id = self.send_id("forebay send id v1", (index as u64, -1));
         let source = names::stream_source(&settings.stream);
-        let mut value = Vec::with_capacity(datum.len() + frame::HEAD);
-        frame::begin(spec.schema, &mut value);
-        value.extend_from_slice(datum);
-        let record = OutRecord {
-            topic: Topic::Events(spec.target),
-            shard: partition_of(subject, target.partitions),
-            key: Some(Bytes::copy_from_slice(subject.as_bytes())),
-            value: value.into(),
-            headers: self.send_headers(&id, &source, event_type, target),
-            timestamp_ms: Some(self.ts / 1_000),
-            trailer: false,
-        };
+        let record = self.out(spec, (subject, event_type), (&id, value), settings);
         let product = Product {
             kind: "event".to_owned(),
             stream: target.stream.to_string(),
@@ -58,7 +88,26 @@ impl Told<'_> {
             seq: None,
             key: Some(EventKey::of(&source, &id, None).0),
         };
-        Ok((record, product))
+        Ok((vec![record], product))
+    }
+
+    fn out(
+        &self,
+        spec: SendSpec,
+        (subject, event_type): (&str, &str),
+        (id, value): (&str, Bytes),
+        settings: &Settings,
+    ) -> OutRecord {
+        let target = &settings.targets[spec.target];
+        OutRecord {
+            topic: Topic::Events(spec.target),
+            shard: partition_of(subject, target.partitions),
+            key: Some(Bytes::copy_from_slice(subject.as_bytes())),
+            value,
+            headers: self.send_headers(id, &names::stream_source(&settings.stream), event_type, target),
+            timestamp_ms: Some(self.ts / 1_000),
+            trailer: false,
+        }
     }
 
     /// The receiver sees who caused the first event, and how far away that is.
@@ -86,11 +135,29 @@ impl Told<'_> {
 
     /// `ce_id` of a send: a UUIDv8 of its cause, so that a redo repeats it. The subject is part of it because one event
     /// may reach several shards (one id under two subjects), which know nothing of each other.
-    fn send_id(&self, index: usize) -> String {
-        let mut hasher = blake3::Hasher::new_derive_key("forebay send id v1");
-        hasher.update(&self.key.0).update(&(index as u64).to_be_bytes()).update(self.subject.as_bytes());
+    fn send_id(&self, context: &'static str, (index, shard): (u64, i32)) -> String {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&self.key.0).update(&index.to_be_bytes());
+        if shard >= 0 {
+            hasher.update(&shard.to_be_bytes());
+        }
+        hasher.update(self.subject.as_bytes());
         let mut bytes = [0; 16];
         hasher.finalize_xof().fill(&mut bytes);
         uuid::Uuid::new_v8(bytes).to_string()
     }
+}
+
+/// Where an event of the type goes, and its value in the wire format.
+fn opened(event_type: &str, datum: &[u8], settings: &Settings) -> Result<(SendSpec, Bytes), (Reason, String)> {
+    let Some(spec) = settings.sends.get(event_type) else {
+        return Err((Reason::Terminal, format!("{event_type} belongs to no stream that {} sends to", settings.stream)));
+    };
+    if datum.len() > settings.limits.send_bytes {
+        return Err((Reason::TooLarge, format!("a send of {event_type} is {} bytes", datum.len())));
+    }
+    let mut value = Vec::with_capacity(datum.len() + frame::HEAD);
+    frame::begin(spec.schema, &mut value);
+    value.extend_from_slice(datum);
+    Ok((*spec, value.into()))
 }

@@ -63,6 +63,8 @@ impl Processor for Sums {
             Some(("need", _)) => Reads::root(),
             Some(("first", limit)) => Reads::none().range("r/", limit.parse().unwrap()),
             Some(("settle", _)) => Reads::none().row("open"),
+            Some(("keep", _)) => Reads::none().row("count"),
+            Some(("count", prefix)) => Reads::none().shard_row("count").shard_range(prefix, 100),
             Some(_) => Reads::none(),
             None => Reads::root(),
         }
@@ -115,6 +117,7 @@ impl Processor for Sums {
                 let sends = text[5..].split(", ").filter_map(|send| send.split_once(' '));
                 Ok(sends.fold(Decision::new(), |decision, (to, text)| decision.send(to, Add(text.to_owned()))))
             }
+            text if of_shard(text) => Ok(about_shard(text, rows, ctx)),
             number => {
                 let sum = sum + number.parse::<i64>().unwrap();
                 Ok(Decision::new().put("", Text(sum.to_string())).emit(Text(sum.to_string())))
@@ -134,9 +137,43 @@ impl Processor for Sums {
         Ok(Decision::new().emit(Text(told.to_string())))
     }
 
+    fn timer_reads(&self, timer: &Timer) -> Reads {
+        self.reads(&Text(String::from_utf8(timer.payload.to_vec()).unwrap()))
+    }
+
     fn timer(&self, timer: Timer, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         assert!(timer.due <= ctx.now, "never early");
         self.decide(Text(String::from_utf8(timer.payload.to_vec()).unwrap()), rows, ctx)
+    }
+}
+
+/// Whether it speaks of rows or timers of the shard.
+fn of_shard(text: &str) -> bool {
+    matches!(text.split(' ').next(), Some("count" | "keep" | "all" | "shard" | "unshard" | "later"))
+}
+
+fn about_shard(text: &str, rows: &Rows<Text>, ctx: &Context) -> Decision<Sums> {
+    let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
+    let number = |row: Option<&Text>| row.map_or(0, |row| row.0.parse::<i64>().unwrap());
+    match verb {
+        "count" => {
+            let count = number(rows.shard("count")) + 1;
+            let of_range = rows.shard_range(rest).count() as i64;
+            let told = Text((100 * of_range + count).to_string());
+            Decision::new().put_in_shard("count", Text(count.to_string())).emit(told)
+        }
+        "keep" => {
+            let count = number(rows.get("count")) + rest.parse::<i64>().unwrap();
+            Decision::new().put("count", Text(count.to_string()))
+        }
+        "all" => Decision::new().broadcast(Add(rest.to_owned())),
+        "shard" => Decision::new().put_in_shard(first, Text("x".repeat(second.parse().unwrap()))),
+        "later" => {
+            let due = ctx.now + first.parse::<i64>().unwrap() * 1_000;
+            Decision::new().set_shard_timer("later", due, second.to_owned())
+        }
+        _ => Decision::new().delete_in_shard("count").clear_shard_timer("later"),
     }
 }
 

@@ -39,6 +39,7 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             events: "chains.events".into(),
             partitions: SHARDS,
             headers: HeaderStyle::CloudEvents,
+            shard_rows: false,
             event_types: event_types.into(),
             event_names: [(1, record.as_str().into())].into(),
             by_record: [(record, "chain.do".into())].into(),

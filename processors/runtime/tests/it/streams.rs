@@ -1,0 +1,165 @@
+//! Streams of one test that talk to each other: topics, schemas, a store, workers and audits.
+
+use std::sync::Arc;
+
+use chassis::kafka::topics::{Spec, ensure};
+use chassis::lifecycle::Lifecycle;
+use runtime::{Logic, Options, Parts, audit};
+use schemas::Catalog;
+use schemas::datum::{Cursor, DecodeError, Union, write_bytes};
+use schemas::names::Topics;
+use schemas::partition::partition_of;
+use schemas::registry::{Registry, SchemaIds};
+use state::{Memory, Shard, StateStore};
+use testkit::Kafka;
+use testkit::kafka::Record;
+
+use crate::deployment::PATIENCE;
+
+/// Partitions of every stream.
+pub(crate) const SHARDS: i32 = 4;
+/// Path of the one schema that there is.
+const WORDS_PATH: &str = "test/words.avsc";
+const WORDS: &str = r#"{"type":"record","name":"Words","namespace":"forebay.test","doc":"Words.","fields":[
+    {"name":"text","type":"string","doc":"Words."}]}"#;
+pub(crate) const WORDS_RECORD: &str = "forebay.test.Words";
+
+/// A text under the name of an event, result or row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Words {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+pub(crate) fn words(name: &str, text: &(impl ToString + ?Sized)) -> Words {
+    Words { name: name.to_owned(), text: text.to_string() }
+}
+
+/// A row that says this.
+pub(crate) fn row(text: &(impl ToString + ?Sized)) -> Words {
+    words(WORDS_RECORD, text)
+}
+
+impl Union for Words {
+    fn decode(name: &str, datum: &[u8]) -> Result<Self, DecodeError> {
+        Ok(words(name, Cursor::new(datum).string()?))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        write_bytes(self.text.as_bytes(), out);
+    }
+}
+
+/// What a record says.
+pub(crate) fn text_of(record: &Record) -> String {
+    Cursor::new(&record.value.as_deref().unwrap()[schemas::frame::HEAD..]).string().unwrap().to_owned()
+}
+
+/// Records of this `ce_type`.
+pub(crate) fn of_type<'a>(records: &'a [Record], name: &str) -> Vec<&'a Record> {
+    records.iter().filter(|record| record.header("ce_type") == Some(name)).collect()
+}
+
+/// Some streams on the shared engines.
+pub(crate) struct Streams {
+    pub(crate) kafka: Kafka,
+    pub(crate) topics: Topics,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) prefix: String,
+    ids: SchemaIds,
+    registry: Arc<Registry>,
+}
+
+impl Streams {
+    /// Streams of these catalog files, whose schemas are all `test/words.avsc`, with topics and a store of their own.
+    pub(crate) async fn open(name: &str, files: &[(&str, &str)]) -> Self {
+        let catalog = Arc::new(catalog(files));
+        let engines = testkit::engines().await;
+        let kafka = Kafka::new(&engines.kafka);
+        let prefix = format!("{}.", testkit::unique(name));
+        let topics = Topics::new(&prefix);
+        let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
+        let spec = |name, config| Spec { name, partitions: SHARDS, config };
+        let of_stream = |(stream, _): &(&str, &str)| {
+            [
+                spec(topics.events(stream), append_time()),
+                spec(topics.log(stream), append_time()),
+                spec(topics.results(stream), Vec::new()),
+                spec(topics.dead(stream), Vec::new()),
+            ]
+        };
+        let specs: Vec<_> = files.iter().flat_map(of_stream).collect();
+        ensure(kafka.settings(), &specs, 1).await.unwrap();
+        let registry = Arc::new(Registry::new(&engines.registry, None).unwrap());
+        let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
+        Self { kafka, topics, catalog, ids, registry, store: Arc::new(Memory::new()), prefix }
+    }
+
+    /// A worker that reaches Kafka at `address`.
+    pub(crate) async fn start(&self, logic: Arc<dyn Logic>, slot: &str, address: &str) -> Lifecycle {
+        let lifecycle = Lifecycle::new();
+        let parts = Parts {
+            logic,
+            catalog: self.catalog.clone(),
+            ids: self.ids.clone(),
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+        };
+        let mut kafka = self.kafka.settings().clone();
+        address.clone_into(&mut kafka.bootstrap);
+        kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
+        runtime::start(Options::new(kafka, &self.prefix, slot), parts, &lifecycle).await.unwrap();
+        lifecycle
+    }
+
+    /// An event from outside.
+    pub(crate) async fn send(&self, stream: &str, ce_type: &str, subject: &str, text: &str, id: &str) {
+        let mut value = Vec::new();
+        schemas::frame::begin(self.ids.id_of(WORDS_RECORD).unwrap(), &mut value);
+        write_bytes(text.as_bytes(), &mut value);
+        let headers: [(&str, &[u8]); 3] = [("ce_id", id.as_bytes()), ("ce_source", b"/test"), ("ce_type", ce_type.as_bytes())];
+        let partition = Some(partition_of(subject, SHARDS));
+        self.kafka.produce(&self.topics.events(stream), partition, subject.as_bytes(), &value, &headers).await;
+    }
+
+    /// Results of a stream, once there are so many.
+    pub(crate) async fn results(&self, stream: &str, count: usize) -> Vec<Record> {
+        let topic = self.topics.results(stream);
+        testkit::eventually_async(PATIENCE, || async {
+            let records = self.kafka.read(&topic).await;
+            (records.len() >= count).then_some(records)
+        })
+        .await
+    }
+
+    /// What the store has in a row.
+    pub(crate) async fn stored(&self, stream: &str, subject: &str, sort: &str) -> Option<String> {
+        let shard = Shard { stream: stream.into(), number: partition_of(subject, SHARDS) };
+        let key = state::RowKey { subject: subject.into(), sort: sort.into() };
+        let image = self.store.rows(&shard, &[key]).await.unwrap().pop()??.val?;
+        Some(Cursor::new(&image[schemas::frame::HEAD..]).string().unwrap().to_owned())
+    }
+
+    /// Audits a stream whose workers are stopped; nothing may be wrong with it.
+    pub(crate) async fn audit(&self, stream: &str) -> audit::Report {
+        let options = audit::Options::new(self.kafka.settings().clone(), &self.prefix, stream);
+        let parts = audit::Parts { catalog: self.catalog.clone(), store: Some(self.store.clone()) };
+        let report = audit::run(options, parts, |_| {}).await.unwrap();
+        assert!(report.is_clean(), "{stream}: {:#?}", report.findings);
+        report
+    }
+}
+
+fn catalog(files: &[(&str, &str)]) -> Catalog {
+    let engine = [
+        ("engine/log_claim.avsc", include_str!("../../../../schemas/avro/engine/log_claim.avsc")),
+        ("engine/log_data.avsc", include_str!("../../../../schemas/avro/engine/log_data.avsc")),
+        ("engine/log_trailer.avsc", include_str!("../../../../schemas/avro/engine/log_trailer.avsc")),
+    ];
+    Catalog::parse(files, &[&engine[..], &[(WORDS_PATH, WORDS)]].concat()).unwrap()
+}
