@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod http;
 pub mod logic;
 mod metrics;
+pub mod points;
 pub mod processor;
 pub mod restore;
 pub mod source;

@@ -34,6 +34,7 @@ use crate::engine::settings::{Limits, Settings};
 use crate::engine::transaction::Topic;
 use crate::logic::Logic;
 use crate::metrics::{self, Place};
+use crate::points::Points;
 
 /// A transactional call that blocks longer ends the process: nothing else can tell it from a hang (F7).
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -69,6 +70,8 @@ pub struct Options {
     pub accept_input_gap: bool,
     /// Bounds of the engine.
     pub limits: Limits,
+    /// Where a test makes the worker stumble.
+    pub points: Points,
 }
 
 impl Options {
@@ -85,6 +88,7 @@ impl Options {
             accept_log_gap: false,
             accept_input_gap: false,
             limits: Limits::default(),
+            points: Points::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -35,6 +35,17 @@ pub struct Record {
     pub value: Option<Vec<u8>>,
     /// Its headers in order.
     pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Where a partition lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Which node leads it; -1 when none does.
+    pub leader: i32,
+    /// How many nodes have it.
+    pub replicas: usize,
+    /// How many of these are in sync.
+    pub in_sync: usize,
 }
 
 /// A plain client.
@@ -103,6 +114,25 @@ impl Kafka {
         let reading =
             tokio::task::spawn_blocking(move || read(&settings, &topic).unwrap_or_else(|error| panic!("{topic}: {error}")));
         reading.await.expect("the reading thread panicked")
+    }
+
+    /// Where the partitions of a topic lie; nothing while the broker does not say.
+    ///
+    /// # Panics
+    /// When the asking thread does.
+    pub async fn placed(&self, topic: &str) -> Vec<Placed> {
+        let (settings, topic) = (self.settings.clone(), topic.to_owned());
+        let asking = tokio::task::spawn_blocking(move || {
+            let consumer: BaseConsumer = settings.log_reader().create().expect("settings of a plain reader");
+            let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE).ok()?;
+            let placed = |partition: &MetadataPartition| Placed {
+                leader: partition.leader(),
+                replicas: partition.replicas().len(),
+                in_sync: partition.isr().len(),
+            };
+            Some(metadata.topics().iter().flat_map(MetadataTopic::partitions).map(placed).collect())
+        });
+        asking.await.expect("the asking thread panicked").unwrap_or_default()
     }
 
     /// Deletes the records of a partition below `offset`; -1 is its end.
@@ -186,6 +216,10 @@ fn read(settings: &Settings, topic: &str) -> Result<Vec<Record>, KafkaError> {
                 let position = partitions.iter().position(|known| *known == partition);
                 ended[position.expect("an end of an assigned partition")] = true;
             }
+            // the client finds its way to another broker, or to this one when it is back
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
             Some(Err(error)) => return Err(error),
         }
     }

@@ -65,8 +65,15 @@ struct State {
     faults: VecDeque<(i16, Fault)>,
     fired: usize,
     seen: HashMap<i16, usize>,
+    unfenced: Vec<String>,
     gone: bool,
     slow: Duration,
+    /// Of answers.
+    late: Duration,
+    /// Of so many requests one has its answer cut off; 0 = none.
+    lose_every: usize,
+    passed: usize,
+    lost: usize,
 }
 
 impl Shared {
@@ -86,6 +93,15 @@ impl Shared {
 
     fn slow(&self) -> Duration {
         self.state().slow
+    }
+
+    /// Counts what clients sent; true when nobody is to hear the answer.
+    fn loses_answer(&self) -> bool {
+        let mut state = self.state();
+        state.passed += 1;
+        let loses = state.lose_every > 0 && state.passed.is_multiple_of(state.lose_every);
+        state.lost += usize::from(loses);
+        loses
     }
 }
 
@@ -145,6 +161,11 @@ impl Proxy {
         self.shared.state().seen.get(&(api as i16)).copied().unwrap_or(0)
     }
 
+    /// Requests with positions of a transaction that named no generation or no member, in words: nothing fences such.
+    pub fn unfenced(&self) -> Vec<String> {
+        self.shared.state().unfenced.clone()
+    }
+
     /// Breaks every connection; new ones are served.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
@@ -164,6 +185,22 @@ impl Proxy {
     /// Holds back everything that clients send by this much.
     pub fn slow_down(&self, by: Duration) {
         self.shared.state().slow = by;
+    }
+
+    /// Holds back every answer by this much. Not before Kafka, where a fault has its kind of request.
+    pub fn slow_answers(&self, by: Duration) {
+        self.shared.state().late = by;
+    }
+
+    /// Of so many pieces that clients send one arrives, and the connection breaks before anything comes back; 0 = none.
+    /// Not before Kafka.
+    pub fn lose_answer_every(&self, pieces: usize) {
+        self.shared.state().lose_every = pieces;
+    }
+
+    /// How many answers were lost so.
+    pub fn lost_answers(&self) -> usize {
+        self.shared.state().lost
     }
 }
 
@@ -204,7 +241,7 @@ async fn serve(near: TcpStream, far: TcpStream, shared: &Arc<Shared>) {
 
 /// Hands bytes on in both directions until one side hangs up.
 async fn plain(mut near: TcpStream, mut far: TcpStream, shared: &Shared) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.split(), far.split());
     let there = async {
@@ -214,11 +251,22 @@ async fn plain(mut near: TcpStream, mut far: TcpStream, shared: &Shared) {
             if !slow.is_zero() {
                 tokio::time::sleep(slow).await;
             }
-            if to_far.write_all(&buffer[..read]).await.is_err() {
+            if to_far.write_all(&buffer[..read]).await.is_err() || shared.loses_answer() {
                 return;
             }
         }
     };
-    let back = copy(&mut from_far, &mut to_near);
-    tokio::select! { () = there => {}, _ = back => {} }
+    let back = async {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = from_far.read(&mut buffer).await {
+            let late = shared.state().late;
+            if !late.is_zero() {
+                tokio::time::sleep(late).await;
+            }
+            if to_near.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = there => {}, () = back => {} }
 }

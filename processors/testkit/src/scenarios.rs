@@ -42,11 +42,19 @@ const fn longer(folder: &'static str, test: &'static str, long: &'static [(&'sta
     Proof { folder, test, long, only_long: false }
 }
 
+const fn only_longer(folder: &'static str, test: &'static str, long: &'static [(&'static str, &'static str)]) -> Proof {
+    Proof { folder, test, long, only_long: true }
+}
+
 const HOST: &str = "processors/host";
 const RUNTIME: &str = "processors/runtime";
 const STATE: &str = "processors/state";
 const FOREBAY: &str = "deploy/all-in-one";
 const ROUNDS: &[(&str, &str)] = &[("FOREBAY_CHAOS_ROUNDS", "10")];
+const NODES: &[(&str, &str)] = &[("FOREBAY_CHAOS_NODES", "1")];
+const STOPPED: &str =
+    "points::a_process_stopped_before_positions_commit_or_handing_over_regresses_no_row_and_sends_no_unfenced_position";
+const POINTS: &[(&str, &str)] = &[("FOREBAY_POINTS", "all")];
 
 /// All scenarios.
 pub const ALL: &[Scenario] = &[
@@ -64,8 +72,16 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T2",
         claim: "a worker that ends, sleeps or fails at any step of the protocol costs nothing",
-        proofs: &[],
-        missing: "all of it",
+        proofs: &[
+            longer(RUNTIME, "points::a_worker_that_dies_at_any_point_costs_nothing", POINTS),
+            longer(RUNTIME, "points::a_step_that_fails_at_any_point_costs_nothing", POINTS),
+            only_longer(
+                RUNTIME,
+                "points::a_worker_that_sleeps_at_any_point_for_longer_than_its_session_commits_nothing_late",
+                POINTS,
+            ),
+        ],
+        missing: "single writes of a frame; attempts at effects (T19)",
     },
     Scenario {
         name: "T3",
@@ -80,8 +96,8 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T4",
         claim: "positions are never sent without a generation and a member",
-        proofs: &[],
-        missing: "all of it",
+        proofs: &[test(RUNTIME, STOPPED)],
+        missing: "",
     },
     Scenario {
         name: "T5",
@@ -103,15 +119,22 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "T7", claim: "a taker-over waits for markers of the log that are late", proofs: &[], missing: "all of it" },
     Scenario {
         name: "T8",
-        claim: "brokers of three are killed, restarted and rolled, coordinators and leaders first",
-        proofs: &[],
-        missing: "all of it",
+        claim: "every broker of three is killed and rolled, with every coordinator and leader on it, and nothing is lost",
+        proofs: &[only_longer(
+            HOST,
+            "nodes::every_node_of_three_is_killed_and_rolled_under_load_and_no_event_is_lost_or_doubled",
+            NODES,
+        )],
+        missing: "",
     },
     Scenario {
         name: "T9",
         claim: "work goes on by itself after all brokers were gone",
-        proofs: &[test(RUNTIME, "chaos::brokers_that_are_gone_for_longer_than_session_and_transaction_cost_no_event")],
-        missing: "three brokers",
+        proofs: &[
+            test(RUNTIME, "chaos::brokers_that_are_gone_for_longer_than_session_and_transaction_cost_no_event"),
+            only_longer(HOST, "nodes::work_goes_on_by_itself_when_all_three_nodes_were_gone_for_a_minute", NODES),
+        ],
+        missing: "",
     },
     Scenario {
         name: "T10",
@@ -121,9 +144,12 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "T11",
-        claim: "writes that the store acknowledges late, or reports as timed out and applies, leave it equal to the log",
-        proofs: &[],
-        missing: "all of it",
+        claim: "writes that the store acknowledges late, or takes without an answer, leave it equal to the log",
+        proofs: &[test(
+            RUNTIME,
+            "unsure_store::writes_that_are_acknowledged_late_or_applied_without_an_answer_leave_the_store_equal_to_the_log",
+        )],
+        missing: "",
     },
     Scenario {
         name: "T12",
@@ -139,9 +165,9 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "T14",
-        claim: "readers see committed results only while transactions are aborted",
-        proofs: &[],
-        missing: "all of it",
+        claim: "readers see committed results only while every third transaction is aborted",
+        proofs: &[test(RUNTIME, "points::readers_see_committed_results_only_while_every_third_transaction_is_aborted")],
+        missing: "",
     },
     Scenario {
         name: "T15",
@@ -219,12 +245,11 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "show",
         claim: "two million departures through kills, pauses and restarts of broker and store give the counts of the file",
-        proofs: &[Proof {
-            folder: HOST,
-            test: "show::millions_of_departures_through_kills_pauses_and_bounces_give_the_counts_of_the_file",
-            long: &[("FOREBAY_SHOW_EVENTS", "2000000")],
-            only_long: true,
-        }],
+        proofs: &[only_longer(
+            HOST,
+            "show::millions_of_departures_through_kills_pauses_and_bounces_give_the_counts_of_the_file",
+            &[("FOREBAY_SHOW_EVENTS", "2000000")],
+        )],
         missing: "",
     },
 ];

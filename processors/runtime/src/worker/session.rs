@@ -20,7 +20,7 @@ use super::recover::Recovery;
 use super::trace::Traces;
 use super::writers::Writers;
 use crate::engine::input::Inlet;
-use crate::engine::{Action, Core, Event, Failure, Step};
+use crate::engine::{Action, Committed, Core, Event, Failure, Step};
 use crate::time::now_us;
 use crate::{fetch, metrics};
 
@@ -125,7 +125,7 @@ impl<'w> Session<'w> {
             let event = match action {
                 Action::Restart { why, fenced } => return Ended::Restart { why, fenced },
                 Action::Stop(why) => return Ended::Stop(why),
-                action => self.timed(action).unwrap_or_else(Event::Failed),
+                action => self.passing(action).unwrap_or_else(Event::Failed),
             };
             if let Event::Failed(failure) = &event {
                 tracing::warn!(%stream, ?failure, "a step failed");
@@ -144,15 +144,47 @@ impl<'w> Session<'w> {
                 self.gather.traces().committed(&self.moving);
             }
             let at = applier::boot_time();
-            for committed in committed {
-                let gone = self.jobs.as_ref().is_none_or(|jobs| jobs.send(Job { committed, at }).is_err());
-                if gone {
-                    return Ended::Stop("the applier is gone".into());
-                }
+            if let Err(ended) = self.hand_over(committed, at) {
+                return ended;
             }
             self.set_gauges();
             action = next;
         }
+    }
+
+    /// Gives committed frames to the applier.
+    fn hand_over(&self, committed: Vec<Committed>, at: Duration) -> Result<(), Ended> {
+        if committed.is_empty() {
+            return Ok(());
+        }
+        let points = &self.worker.options.points;
+        points.pass("hand_over", false)?;
+        for committed in committed {
+            let gone = self.jobs.as_ref().is_none_or(|jobs| jobs.send(Job { committed, at }).is_err());
+            if gone {
+                return Err(Ended::Stop("the applier is gone".into()));
+            }
+        }
+        Ok(points.pass("hand_over", true)?)
+    }
+
+    /// Performs an action between its two points.
+    fn passing(&mut self, action: Action) -> Result<Event, Failure> {
+        let step = match &action {
+            Action::Recover(_) => "recover",
+            Action::Resume { .. } => "resume",
+            Action::Fetch(_) => "fetch",
+            Action::Begin => "begin",
+            Action::Produce(_) => "produce",
+            Action::SendOffsets(_) => "send_offsets",
+            Action::Commit => "commit",
+            _ => return self.timed(action),
+        };
+        let worker = self.worker;
+        worker.options.points.pass(step, false)?;
+        let event = self.timed(action)?;
+        worker.options.points.pass(step, true)?;
+        Ok(event)
     }
 
     /// Performs an action and tells how long a step of a transaction took.

@@ -19,6 +19,8 @@ mod offsets;
 #[cfg(test)]
 mod once;
 #[cfg(test)]
+mod points;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod redrive;
@@ -32,3 +34,5 @@ mod shows;
 mod simulation;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod unsure_store;

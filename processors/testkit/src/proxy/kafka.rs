@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Fault, Shared};
+use super::{Api, Fault, Shared};
 
 /// Larger frames are no Kafka.
 const FRAME_MAX: usize = 128 << 20;
@@ -58,6 +58,11 @@ async fn requests(
         if NAMING.contains(&api) {
             expect(Expected::Broker);
         }
+        if api == Api::TxnOffsetCommit as i16
+            && let Some(unfenced) = unfenced(&frame)
+        {
+            shared.state().unfenced.push(unfenced);
+        }
         let slow = shared.slow();
         if !slow.is_zero() {
             tokio::time::sleep(slow).await;
@@ -107,6 +112,45 @@ fn rename(frame: &mut [u8], broker: &str, port: u16) {
     }
 }
 
+/// What is missing in a TxnOffsetCommit that nothing would fence; none when it names a generation and a member.
+/// Version 3 is the first that can name them, and its strings have lengths as variable integers, one more than they are.
+fn unfenced(frame: &[u8]) -> Option<String> {
+    let version = number(frame, 2)?;
+    if version < 3 {
+        return Some(format!("version {version} names no generation"));
+    }
+    let client = usize::try_from(number(frame, 8)?).unwrap_or(0);
+    // tagged fields of the header, then transactional id and group
+    let mut at = 10 + client + 1;
+    for _ in 0..2 {
+        at += text(frame, at)?.1;
+    }
+    // producer id and epoch
+    at += 8 + 2;
+    let generation = i32::from_be_bytes(*frame.get(at..)?.first_chunk::<4>()?);
+    let (member, _) = text(frame, at + 4)?;
+    (generation < 0 || member.is_empty()).then(|| format!("generation {generation}, member {member:?}"))
+}
+
+/// A compact string, and how many bytes it takes with its length.
+fn text(frame: &[u8], at: usize) -> Option<(String, usize)> {
+    let (mut length, mut bytes) = (0_usize, 0);
+    loop {
+        let byte = *frame.get(at + bytes)?;
+        length |= usize::from(byte & 0x7f) << (7 * bytes);
+        bytes += 1;
+        if byte & 0x80 == 0 {
+            break;
+        }
+        if bytes > 4 {
+            return None;
+        }
+    }
+    let length = length.saturating_sub(1);
+    let text = frame.get(at + bytes..at + bytes + length)?;
+    Some((String::from_utf8_lossy(text).into_owned(), bytes + length))
+}
+
 fn number(frame: &[u8], at: usize) -> Option<i16> {
     Some(i16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]))
 }
@@ -137,5 +181,19 @@ mod tests {
         let mut frame = b"\0\0\0\x01\x0a127.0.0.1\0\0\x4a\x94rest\x0a127.0.0.1\0\0\x4a\x94".to_vec();
         rename(&mut frame, "127.0.0.1:19092", 5);
         assert_eq!(frame, b"\0\0\0\x01\x0a127.0.0.1\0\0\0\x05rest\x0a127.0.0.1\0\0\0\x05");
+    }
+    #[test]
+    fn positions_without_generation_or_member_are_told() {
+        let request = |generation: i32, member: &str| {
+            let mut frame = b"\0\x1c\0\x03\0\0\0\x01\0\x02me\0\x04tid\x02g".to_vec();
+            frame.extend_from_slice(&[0; 10]);
+            frame.extend_from_slice(&generation.to_be_bytes());
+            frame.push(u8::try_from(member.len()).unwrap() + 1);
+            frame.extend_from_slice(member.as_bytes());
+            frame
+        };
+        assert_eq!(unfenced(&request(3, "m-1")), None);
+        assert_eq!(unfenced(&request(-1, "m-1")).as_deref(), Some("generation -1, member \"m-1\""));
+        assert_eq!(unfenced(&request(3, "")).as_deref(), Some("generation 3, member \"\""));
     }
 }

@@ -1,0 +1,129 @@
+//! A worker in a process of its own that meets with a mishap at a point of the protocol, once.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+use chassis::lifecycle::Lifecycle;
+use runtime::Options;
+use runtime::engine::Failure;
+use runtime::points::{Point, Points, STEPS};
+use testkit::Process;
+
+use crate::deployment::{Deployment, PATIENCE};
+
+/// Says where, how and to whom: step, before or after, mishap, prefix, Kafka, CQL; separated by blanks.
+const ROLE: &str = "FOREBAY_TEST_VICTIM";
+/// Longer than session and transaction.
+const SLEEP: Duration = Duration::from_secs(20);
+/// Steps of a transaction meet their mishap at this pass, not at the claim that begins every assignment.
+const PASS: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mishap {
+    /// The process ends without another word.
+    Exit,
+    /// The loop stands still; heartbeats go on.
+    Sleep,
+    /// The process stands still.
+    Stop,
+    /// The step is told to have failed.
+    Error,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cell {
+    pub(super) point: Point,
+    pub(super) mishap: Mishap,
+}
+
+/// Sessions and transactions that end soon.
+pub(super) fn impatient(options: &mut Options) {
+    for (key, value) in [("session.timeout.ms", "6000"), ("transaction.timeout.ms", "5000")] {
+        options.kafka.client.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+pub(super) struct Victim(Process);
+
+impl Victim {
+    pub(super) fn start(deployment: &Deployment, kafka: &str, node: &str, cell: Cell) -> Self {
+        let Cell { point: Point { step, done }, mishap } = cell;
+        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        command.args(["--exact", "points::victim::a_worker_stumbles_where_its_environment_says", "--nocapture"]);
+        command.env(ROLE, format!("{step} {done} {mishap:?} {} {kafka} {node}", deployment.prefix()));
+        Self(Process::start(command))
+    }
+
+    pub(super) fn has_stumbled(&self) -> bool {
+        self.says("stumbles")
+    }
+
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.0.lines().iter().any(|line| line.contains(text))
+    }
+
+    pub(super) fn resume(&self) {
+        self.0.resume();
+    }
+
+    pub(super) async fn await_end(&mut self) {
+        self.0.wait(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_stumbles_where_its_environment_says() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let words: Vec<_> = role.split(' ').collect();
+    let [step, done, mishap, prefix, kafka, node] = words[..] else { panic!("{role}") };
+    let step = STEPS.into_iter().find(|known| *known == step).expect("a step");
+    let mut deployment = Deployment::at(prefix.to_owned()).await;
+    deployment.use_cql(node).await;
+    let points = stumble(Point { step, done: done == "true" }, mishap.to_owned());
+    let worker: Lifecycle = deployment
+        .start_as("victim", |options| {
+            impatient(options);
+            kafka.clone_into(&mut options.kafka.bootstrap);
+            options.points = points;
+        })
+        .await;
+    let ended = worker.run_until_signal(Duration::from_secs(20)).await;
+    println!("ended: {ended}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is a test")]
+fn stumble(where_to: Point, mishap: String) -> Points {
+    let passed = AtomicUsize::new(0);
+    let first = if ["recover", "resume"].contains(&where_to.step) { 1 } else { PASS };
+    Points::stumble(move |point| {
+        if point != where_to || passed.fetch_add(1, Ordering::Relaxed) + 1 != first {
+            return Ok(());
+        }
+        println!("stumbles");
+        match &*mishap {
+            "Exit" => std::process::abort(),
+            "Sleep" => {
+                std::thread::sleep(SLEEP);
+                println!("awake");
+            }
+            "Stop" => {
+                let me: Pid = getpid();
+                kill_process(me, Signal::STOP).expect("may stop itself");
+            }
+            _ => return Err(failure(point)),
+        }
+        Ok(())
+    })
+}
+
+/// What the worker would have met there.
+fn failure(point: Point) -> Failure {
+    let why = "a test wants it".to_owned();
+    match point.step {
+        "begin" | "produce" | "send_offsets" => Failure::Abort(why),
+        _ => Failure::Restart(why),
+    }
+}
