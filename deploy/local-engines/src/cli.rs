@@ -42,6 +42,9 @@ pub(crate) struct Up {
     /// Only Kafka, without the registry
     #[arg(long)]
     pub(crate) kafka_only: bool,
+    /// Nodes of Kafka: 1, or 3 with three replicas of everything; nodes 2 and 3 use the ports two and four above
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_nodes)]
+    pub(crate) kafka_nodes: u16,
     /// Seconds the engines outlive their last user
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) linger: u64,
@@ -69,4 +72,12 @@ pub(crate) struct Up {
     /// Use this CQL node instead of starting one (host:port)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) cql_address: Option<String>,
+}
+
+fn parse_nodes(text: &str) -> Result<u16, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(local_engines::kind::KAFKA_NODES_MAX),
+        _ => Err("1 or 3".to_owned()),
+    }
 }

@@ -17,6 +17,7 @@ pub(crate) async fn up(up: Up, mut options: Options) -> anyhow::Result<()> {
     };
     options.want = Want { kafka: true, registry: !up.kafka_only, cql: up.cql || up.cql_address.is_some() };
     (options.kafka, options.registry, options.cql) = (up.kafka, up.registry, up.cql_address);
+    options.kafka_nodes = up.kafka_nodes;
     options.linger = Duration::from_secs(up.linger);
     let engines = local_engines::start(options.clone()).await?;
     println!("kafka     {}\nregistry  {}", engines.kafka, engines.registry);
@@ -38,5 +39,5 @@ pub(crate) fn print(status: &control::Status) {
     let users = status.users.iter().map(|pid| if *pid == 0 { "kept".to_owned() } else { format!("process {pid}") });
     let users: Vec<_> = users.collect();
     let users = if users.is_empty() { "nobody: it will stop by itself".to_owned() } else { users.join(", ") };
-    println!("{:<10} {}  process {}, used by {users}", status.kind.name(), status.address, status.pid);
+    println!("{:<10} {}  process {}, used by {users}", status.member.name(), status.address, status.pid);
 }

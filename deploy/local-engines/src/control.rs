@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::Error;
 use crate::engine;
-use crate::kind::Kind;
+use crate::kind::{Kind, Member};
 use crate::options::Options;
 
 /// How long engines may take to stop: one that writes its class archive needs a while.
@@ -20,6 +20,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 pub struct Status {
     /// Which engine.
     pub kind: Kind,
+    /// Which node of it.
+    pub member: Member,
     /// What clients use.
     pub address: String,
     /// The engine's process.
@@ -34,11 +36,12 @@ pub struct Status {
 /// The folder cannot be read.
 pub fn status(options: &Options) -> Result<Vec<Status>, Error> {
     let mut found = Vec::new();
-    for kind in Kind::ALL {
-        let folder = engine::folder(options, kind)?;
+    for member in Member::all() {
+        let Some(folder) = engine::known_folder(options, member)? else { continue };
         if let Some(running) = folder.running().filter(|running| running.engine.lives()) {
             let port = running.ports.first().copied().unwrap_or_default();
-            found.push(Status { kind, address: kind.address(port), pid: running.engine.pid, users: folder.users() });
+            let (kind, pid) = (member.kind, running.engine.pid);
+            found.push(Status { kind, member, address: kind.address(port), pid, users: folder.users() });
         }
     }
     Ok(found)
@@ -50,7 +53,7 @@ pub fn status(options: &Options) -> Result<Vec<Status>, Error> {
 /// The folder cannot be written.
 pub fn keep(options: &Options) -> Result<(), Error> {
     for status in status(options)? {
-        engine::folder(options, status.kind)?.keep()?;
+        engine::folder(options, status.member)?.keep()?;
     }
     Ok(())
 }
@@ -64,7 +67,7 @@ pub async fn stop(options: &Options) -> Result<Vec<Status>, Error> {
     let mut ending = Vec::new();
     // All are told before any is waited for: the registry would else miss its Kafka for long.
     for status in &found {
-        let folder = engine::folder(options, status.kind)?;
+        let folder = engine::folder(options, status.member)?;
         folder.let_go();
         if let Some(running) = folder.running() {
             // Without its watcher the engine has to be told itself.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::folder::{Folder, Running, User, lock};
 use crate::java::{self, Java};
-use crate::kind::{Kind, Port};
+use crate::kind::{Kind, Member, Port};
 use crate::options::{Options, Owner};
 use crate::software::Software;
 use crate::{Error, cassandra, kafka, ready, registry};
@@ -37,6 +37,9 @@ const JVM: [&str; 4] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-Use
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) owner: Owner,
+    pub(crate) member: Member,
+    /// Ports of all controllers, node by node; one without others.
+    pub(crate) controllers: Vec<u16>,
     pub(crate) folder: Folder,
     pub(crate) software: Software,
     pub(crate) java: Java,
@@ -68,8 +71,14 @@ impl Site {
 }
 
 /// The folder of one engine of this owner.
-pub(crate) fn folder(options: &Options, kind: Kind) -> Result<Folder, Error> {
-    Folder::create(options.data.join(options.owner.folder()).join(kind.name()))
+pub(crate) fn folder(options: &Options, member: Member) -> Result<Folder, Error> {
+    Folder::create(options.data.join(options.owner.folder()).join(member.name()))
+}
+
+/// The same, unless it is that of a node there never was.
+pub(crate) fn known_folder(options: &Options, member: Member) -> Result<Option<Folder>, Error> {
+    let exists = options.data.join(options.owner.folder()).join(member.name()).is_dir();
+    if member.node > 0 && !exists { Ok(None) } else { folder(options, member).map(Some) }
 }
 
 /// Checks an engine that was given by its address.
@@ -83,9 +92,9 @@ pub(crate) async fn check(kind: Kind, address: &str) -> Result<(), Error> {
 }
 
 /// Attaches to the engine that runs in this owner's folder, or starts it there.
-pub(crate) async fn obtain(options: &Options, kind: Kind) -> Result<Engine, Error> {
-    let folder = folder(options, kind)?;
-    let say = |text: String| (options.progress)(&format!("{}: {text}", kind.name()));
+pub(crate) async fn obtain(options: &Options, member: Member) -> Result<Engine, Error> {
+    let (folder, kind) = (folder(options, member)?, member.kind);
+    let say = |text: String| (options.progress)(&format!("{}: {text}", member.name()));
     // Before the look at what runs: from here on its watcher keeps it.
     let user = folder.register(options.linger)?;
     let _lock = lock(&folder.path.join("lock"), || say("waiting for another process that is starting it".to_owned())).await?;
@@ -95,18 +104,23 @@ pub(crate) async fn obtain(options: &Options, kind: Kind) -> Result<Engine, Erro
         return Ok(Engine { port: client_port(&running.ports), user });
     }
     let begun = Instant::now();
-    let ports = start(options, kind, folder.clone(), &say).await?;
+    let ports = start(options, member, folder.clone(), &say).await?;
     let used = folder.running().and_then(|running| running.engine.cpu_seconds());
     let used = used.map_or(String::new(), |seconds| format!(", {seconds:.1} CPU s"));
     say(format!("ready on port {} after {:.1} s{used}", client_port(&ports), begun.elapsed().as_secs_f64()));
     Ok(Engine { port: client_port(&ports), user })
 }
 
-async fn start(options: &Options, kind: Kind, folder: Folder, say: &impl Fn(String)) -> Result<Vec<u16>, Error> {
+async fn start(options: &Options, member: Member, folder: Folder, say: &impl Fn(String)) -> Result<Vec<u16>, Error> {
+    let kind = member.kind;
     let java = java::find().await?;
     let software = Software::new(&options.data, options.progress)?;
-    let ports = free_ports(options.owner, kind, &kind.ports(options))?;
-    let site = Site { owner: options.owner, folder, software, java, ports };
+    let ports = free_ports(options.owner, member, &member.ports(options))?;
+    let controllers = match member.node {
+        0 => ports.iter().skip(1).copied().collect(),
+        _ => Member::kafka(options.kafka_nodes).iter().map(|node| node.kafka_ports(&options.ports).1).collect(),
+    };
+    let site = Site { owner: options.owner, member, controllers, folder, software, java, ports };
     let plan = match kind {
         Kind::Kafka => kafka::plan(&site).await?,
         Kind::Registry => registry::plan(&site, &kafka_address(options)?).await?,
@@ -161,7 +175,10 @@ async fn attachable(folder: &Folder, say: &impl Fn(String)) -> Option<Running> {
 
 /// Where the owner's Kafka is or will be.
 fn kafka_address(options: &Options) -> Result<String, Error> {
-    let running = folder(options, Kind::Kafka)?.running();
+    if options.kafka_nodes > 1 {
+        return Ok(Kind::Kafka.address(options.ports.kafka));
+    }
+    let running = folder(options, Member::only(Kind::Kafka))?.running();
     let port = running.map_or(options.ports.kafka, |running| client_port(&running.ports));
     Ok(options.kafka.clone().unwrap_or_else(|| Kind::Kafka.address(port)))
 }
@@ -175,11 +192,13 @@ fn client_port(ports: &[u16]) -> u16 {
 const TRIED_PORTS: u16 = 500;
 
 /// The wanted ports where they are free. Tests take the next free one instead of a taken one, as nobody has to know it.
-fn free_ports(owner: Owner, kind: Kind, wanted: &[Port]) -> Result<Vec<u16>, Error> {
+/// Nodes of several know each other by their ports.
+fn free_ports(owner: Owner, member: Member, wanted: &[Port]) -> Result<Vec<u16>, Error> {
+    let kind = member.kind;
     // All stay bound until all are chosen: no port is chosen twice.
     let mut bound = Vec::new();
     for port in wanted {
-        let more = if owner == Owner::Tests { TRIED_PORTS } else { 0 };
+        let more = if owner == Owner::Tests && member.node == 0 { TRIED_PORTS } else { 0 };
         let tried = port.number..=port.number.saturating_add(more);
         let listener = tried.into_iter().find_map(|number| TcpListener::bind(("127.0.0.1", number)).ok());
         bound.push(listener.ok_or_else(|| Error::PortInUse {

@@ -1,4 +1,4 @@
-//! Apache Kafka: one combined broker and controller.
+//! Apache Kafka: combined brokers and controllers, one or three.
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,22 @@ const POM: &str = include_str!("../engines/kafka/pom.xml");
 const PROPERTIES: &str = include_str!("../engines/kafka/server.properties");
 const LOGGING: &str = include_str!("../engines/kafka/log4j2.properties");
 
+/// What three nodes have besides: three replicas of which two must be in sync, and a short patience with one that is gone.
+const REPLICATED: &[(&str, &str)] = &[
+    ("default.replication.factor", "3"),
+    ("min.insync.replicas", "2"),
+    ("offsets.topic.replication.factor", "3"),
+    ("transaction.state.log.replication.factor", "3"),
+    ("transaction.state.log.min.isr", "2"),
+    ("share.coordinator.state.topic.replication.factor", "3"),
+    ("share.coordinator.state.topic.min.isr", "2"),
+    ("replica.lag.time.max.ms", "3000"),
+    ("replica.socket.timeout.ms", "3000"),
+    ("controller.quorum.election.timeout.ms", "500"),
+    ("controller.quorum.fetch.timeout.ms", "1000"),
+    ("controller.quorum.election.backoff.max.ms", "500"),
+];
+
 /// Any fixed id does: the cluster is never joined by others.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
@@ -27,9 +43,7 @@ pub(crate) async fn plan(site: &Site) -> Result<Plan, Error> {
     let data = folder.join("data");
     let properties = folder.join("server.properties");
     let logging = folder.join("log4j2.properties");
-    let [client, controller] = [site.port(0), site.port(1)];
-    let text = PROPERTIES.replace("@KAFKA@", &client.to_string()).replace("@CONTROLLER@", &controller.to_string());
-    write(&properties, &text.replace("@DATA@", &data.display().to_string()))?;
+    write(&properties, &settings(site, &data))?;
     write(&logging, LOGGING)?;
     let logging = [format!("-Dlog4j2.configurationFile={}", logging.display()), "-Dlog4j2.disableJmx=true".to_owned()];
     if !data.join("meta.properties").is_file() {
@@ -39,6 +53,20 @@ pub(crate) async fn plan(site: &Site) -> Result<Plan, Error> {
     arguments.extend(logging);
     arguments.extend(["-cp".to_owned(), class_path, "kafka.Kafka".to_owned(), properties.display().to_string()]);
     Ok(Plan { arguments, signal: "TERM" })
+}
+
+/// The node's configuration.
+fn settings(site: &Site, data: &Path) -> String {
+    let voters = site.controllers.iter().zip(1..).map(|(port, node)| format!("{node}@127.0.0.1:{port}"));
+    let text = PROPERTIES.replace("@KAFKA@", &site.port(0).to_string()).replace("@CONTROLLER@", &site.port(1).to_string());
+    let text = text.replace("@NODE@", &site.member.node.max(1).to_string());
+    let text = text.replace("@VOTERS@", &voters.collect::<Vec<_>>().join(",")).replace("@DATA@", &data.display().to_string());
+    if site.member.node == 0 {
+        return text;
+    }
+    let replaced = |line: &&str| REPLICATED.iter().any(|(name, _)| line.split_once('=').is_some_and(|(key, _)| key == *name));
+    let kept = text.lines().filter(|line| !replaced(line)).map(str::to_owned);
+    kept.chain(REPLICATED.iter().map(|(name, value)| format!("{name}={value}"))).map(|line| line + "\n").collect()
 }
 
 async fn format(site: &Site, data: &Path, class_path: &str, logging: &[String], properties: &Path) -> Result<(), Error> {

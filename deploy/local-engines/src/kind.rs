@@ -1,6 +1,6 @@
 //! The three engines: what they are called, which version, where they listen.
 
-use crate::options::Options;
+use crate::options::{Options, Ports};
 
 /// Version of Apache Kafka. A newer one counts when broker, tools and clients of it all resolve.
 const KAFKA_VERSION: &str = "4.3.1";
@@ -8,6 +8,9 @@ const KAFKA_VERSION: &str = "4.3.1";
 const CASSANDRA_VERSION: &str = "5.0.9";
 /// Version of Apicurio Registry; the newest that runs on Java 17.
 const APICURIO_VERSION: &str = "3.0.9";
+
+/// Most nodes of Kafka on one machine.
+pub const KAFKA_NODES_MAX: u16 = 3;
 
 /// One of the engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,58 @@ pub enum Kind {
     Registry,
     /// Apache Cassandra.
     Cassandra,
+}
+
+/// One process of an engine. Kafka may have several nodes, counted from 1; the only one of an engine is node 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Which engine.
+    pub kind: Kind,
+    /// Which node of it.
+    pub node: u16,
+}
+
+impl Member {
+    /// The only node of an engine.
+    pub const fn only(kind: Kind) -> Self {
+        Self { kind, node: 0 }
+    }
+
+    /// The nodes of a Kafka of so many.
+    pub(crate) fn kafka(nodes: u16) -> Vec<Self> {
+        let numbers = if nodes > 1 { 1..=nodes } else { 0..=0 };
+        numbers.map(|node| Self { kind: Kind::Kafka, node }).collect()
+    }
+
+    /// Every one there may be.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Kind::ALL.into_iter().map(Self::only).chain(Self::kafka(KAFKA_NODES_MAX))
+    }
+
+    /// What people call it; also its folder's name.
+    pub fn name(self) -> String {
+        let Self { kind, node } = self;
+        if node == 0 { kind.name().to_owned() } else { format!("{}-{node}", kind.name()) }
+    }
+
+    /// The ports it binds; the first is the one clients use.
+    pub(crate) fn ports(self, options: &Options) -> Vec<Port> {
+        let port = |number, flag| Port { number, flag };
+        match self.kind {
+            Kind::Kafka => {
+                let (kafka, controller) = self.kafka_ports(&options.ports);
+                vec![port(kafka, "--kafka-port N"), port(controller, "--controller-port N")]
+            }
+            Kind::Registry => vec![port(options.ports.registry, "--registry-port N")],
+            Kind::Cassandra => vec![port(options.ports.cql, "--cql-port N"), port(options.ports.storage, "--storage-port N")],
+        }
+    }
+
+    /// Ports of a Kafka node for clients and for controllers: each node's lie two above those of the one before.
+    pub(crate) fn kafka_ports(self, ports: &Ports) -> (u16, u16) {
+        let above = 2 * self.node.saturating_sub(1);
+        (ports.kafka + above, ports.controller + above)
+    }
 }
 
 /// One port an engine binds on loopback.
@@ -47,18 +102,6 @@ impl Kind {
             Self::Kafka => KAFKA_VERSION,
             Self::Registry => APICURIO_VERSION,
             Self::Cassandra => CASSANDRA_VERSION,
-        }
-    }
-
-    /// The ports it binds; the first is the one clients use.
-    pub(crate) fn ports(self, options: &Options) -> Vec<Port> {
-        let port = |number, flag| Port { number, flag };
-        match self {
-            Self::Kafka => {
-                vec![port(options.ports.kafka, "--kafka-port N"), port(options.ports.controller, "--controller-port N")]
-            }
-            Self::Registry => vec![port(options.ports.registry, "--registry-port N")],
-            Self::Cassandra => vec![port(options.ports.cql, "--cql-port N"), port(options.ports.storage, "--storage-port N")],
         }
     }
 

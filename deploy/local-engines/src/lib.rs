@@ -20,7 +20,7 @@ mod software;
 use tokio::try_join;
 
 use folder::User;
-use kind::Kind;
+use kind::{Kind, Member};
 
 pub use error::Error;
 pub use options::{Options, Owner, Ports, Want};
@@ -28,7 +28,7 @@ pub use options::{Options, Owner, Ports, Want};
 /// Engines in use by this process. Dropping it gives them back: they stop when nobody uses them for [`Options::linger`].
 #[derive(Debug)]
 pub struct Engines {
-    /// Kafka's address, `host:port`; empty when it was not wanted.
+    /// Kafka's address, `host:port`, of several nodes separated by commas; empty when it was not wanted.
     pub kafka: String,
     /// The registry's base URL, ending in `/apis/ccompat/v7` when started here; empty when it was not wanted.
     pub registry: String,
@@ -56,7 +56,7 @@ pub async fn start(options: Options) -> Result<Engines, Error> {
     // The quick start's registry keeps its schemas in Kafka.
     let kafka = kafka || (registry && options.registry.is_none() && options.owner == Owner::Quickstart);
     let (kafka, registry, cql) = try_join!(
-        one(kafka, &options, Kind::Kafka, options.kafka.as_deref()),
+        nodes(kafka, &options),
         one(registry, &options, Kind::Registry, options.registry.as_deref()),
         one(cql, &options, Kind::Cassandra, options.cql.as_deref()),
     )?;
@@ -64,7 +64,7 @@ pub async fn start(options: Options) -> Result<Engines, Error> {
         kafka: kafka.address,
         registry: registry.address,
         cql: Some(cql.address).filter(|address| !address.is_empty()),
-        _users: [kafka.user, registry.user, cql.user].into_iter().flatten().collect(),
+        _users: [kafka.users, registry.users, cql.users].into_iter().flatten().collect(),
     })
 }
 
@@ -72,7 +72,18 @@ pub async fn start(options: Options) -> Result<Engines, Error> {
 #[derive(Default)]
 struct Obtained {
     address: String,
-    user: Option<User>,
+    users: Vec<User>,
+}
+
+/// Kafka, with as many nodes as are wanted: side by side, as none can do anything before most of them run.
+async fn nodes(wanted: bool, options: &Options) -> Result<Obtained, Error> {
+    if !wanted || options.kafka.is_some() || options.kafka_nodes <= 1 {
+        return one(wanted, options, Kind::Kafka, options.kafka.as_deref()).await;
+    }
+    let starting = Member::kafka(options.kafka_nodes).into_iter().map(|node| engine::obtain(options, node));
+    let engines = futures::future::try_join_all(starting).await?;
+    let addresses: Vec<_> = engines.iter().map(|engine| Kind::Kafka.address(engine.port)).collect();
+    Ok(Obtained { address: addresses.join(","), users: engines.into_iter().map(|engine| engine.user).collect() })
 }
 
 async fn one(wanted: bool, options: &Options, kind: Kind, given: Option<&str>) -> Result<Obtained, Error> {
@@ -80,11 +91,11 @@ async fn one(wanted: bool, options: &Options, kind: Kind, given: Option<&str>) -
         _ if !wanted => Ok(Obtained::default()),
         Some(address) => {
             engine::check(kind, address).await?;
-            Ok(Obtained { address: address.to_owned(), user: None })
+            Ok(Obtained { address: address.to_owned(), users: Vec::new() })
         }
         None => {
-            let engine = engine::obtain(options, kind).await?;
-            Ok(Obtained { address: kind.address(engine.port), user: Some(engine.user) })
+            let engine = engine::obtain(options, Member::only(kind)).await?;
+            Ok(Obtained { address: kind.address(engine.port), users: vec![engine.user] })
         }
     }
 }

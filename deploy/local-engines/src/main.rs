@@ -37,7 +37,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Stop => {
             let stopped = control::stop(&options).await?;
-            stopped.iter().for_each(|status| println!("{} stopped", status.kind.name()));
+            stopped.iter().for_each(|status| println!("{} stopped", status.member.name()));
             if stopped.is_empty() {
                 println!("nothing runs below {}", options.data.display());
             }

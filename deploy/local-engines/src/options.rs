@@ -55,6 +55,9 @@ pub struct Options {
     pub cql: Option<String>,
     /// Ports of the engines started here.
     pub ports: Ports,
+    /// Nodes of Kafka: 1, or 3 with three replicas of everything, of which two must be in sync. Nodes 2 and 3 have the ports
+    /// two and four above those of `ports`, none of which is searched for.
+    pub kafka_nodes: u16,
     /// How long engines outlive their last user.
     pub linger: Duration,
     /// Receives one line at a time, for people: what is being downloaded or waited for.
@@ -73,6 +76,7 @@ impl Options {
             registry: None,
             cql: None,
             ports: if quick { Ports::QUICKSTART } else { Ports::TESTS },
+            kafka_nodes: 1,
             linger: if quick { Duration::ZERO } else { Duration::from_secs(60) },
             progress: |line| eprintln!("{line}"),
         }

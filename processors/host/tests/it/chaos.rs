@@ -3,7 +3,7 @@
 //! A few rounds run with all tests. `FOREBAY_CHAOS_ROUNDS=20 cargo test -p host --test it chaos -- --nocapture` runs more of
 //! each (at 20: 400 kills and 20 pauses of each kind) and prints what happened.
 
-mod fleet;
+pub(crate) mod fleet;
 
 use std::time::{Duration, Instant};
 

@@ -36,6 +36,8 @@ impl Deployment {
             format!("store.cql.keyspace={unique}"),
             "store.kind=cql".to_owned(),
             "topics.create=true".to_owned(),
+            // as many as there are nodes
+            format!("topics.replication={}", engines.kafka.split(',').count()),
             "telemetry.format=json".to_owned(),
         ];
         let mut arguments = vec!["flights".to_owned(), "--config".to_owned(), config(&unique).display().to_string()];

@@ -5,6 +5,10 @@ mod chaos;
 #[cfg(test)]
 mod deployment;
 #[cfg(test)]
+mod engines;
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod show;
 
 use std::process::{Command, Output};

@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use testkit::Account;
 
-use self::bounces::Bounced;
 use self::departures::Departures;
 use self::slots::Outcomes;
 use self::stage::{Plan, Stage};
 use self::tally::{Airports, Tally};
 use crate::deployment::Deployment;
+use crate::engines::OwnEngines;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts_of_the_file() {
@@ -31,7 +31,7 @@ async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts
         return;
     };
     let departures = Departures::open(events);
-    let engines = Bounced::start().await;
+    let engines = OwnEngines::start("show-engines", |_| {}).await;
     let deployment = Arc::new(Deployment::new(engines.engines(), "show").await);
     // the first process makes the topics, before anything reads or writes them
     slots::prepare(&deployment).await;
@@ -57,7 +57,7 @@ async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts
         slots::attack(0, &stage, &deployment),
         slots::attack(1, &stage, &deployment),
         slots::attack(2, &stage, &deployment),
-        engines.bounce(&stage),
+        bounces::bounce(&engines, &stage),
         stage.tell(Duration::from_secs(10)),
     );
     let outcomes = [first, second, third].into_iter().sum();

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use schemas::flights::FlightDeparted;
-use testkit::{Account, Process, checkers};
+use testkit::kafka::Placed;
+use testkit::{Account, Engines, Process, checkers};
 
 use crate::deployment::{Deployment, assignments};
 
@@ -27,9 +28,14 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts `count` processes and waits until all shards run.
     pub(crate) async fn start(name: &'static str, count: usize) -> Self {
+        Self::start_on(testkit::engines().await, name, count).await
+    }
+
+    /// The same on other engines.
+    pub(crate) async fn start_on(engines: &Engines, name: &'static str, count: usize) -> Self {
         let mut fleet = Self {
             name,
-            deployment: Deployment::new(testkit::engines().await, name).await,
+            deployment: Deployment::new(engines, name).await,
             processes: Vec::new(),
             sent: 0,
             kills: 0,
@@ -144,6 +150,13 @@ impl Fleet {
 
     pub(crate) async fn await_results(&self, count: usize) {
         testkit::eventually_async(PATIENCE, || async { (self.results().await >= count).then_some(()) }).await;
+    }
+
+    /// Where the log's partitions lie, and those of the coordinators of groups and transactions.
+    pub(crate) async fn placed(&self) -> [Vec<Placed>; 3] {
+        let log = self.deployment.topics.log("flights");
+        let kafka = &self.deployment.kafka;
+        [kafka.placed(&log).await, kafka.placed("__consumer_offsets").await, kafka.placed("__transaction_state").await]
     }
 
     /// One line, for who watches a long run.
