@@ -25,6 +25,8 @@ mod poison;
 #[cfg(test)]
 mod redrive;
 #[cfg(test)]
+mod saga;
+#[cfg(test)]
 mod schemas_unknown;
 #[cfg(test)]
 mod several;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chassis::kafka::Settings;
 use chassis::kafka::topics::{Spec, ensure};
 use chassis::lifecycle::Lifecycle;
 use runtime::{Logic, Options, Parts, audit};
@@ -78,11 +79,9 @@ pub(crate) struct Streams {
 impl Streams {
     /// Streams of these catalog files, whose schemas are all `test/words.avsc`, with topics and a store of their own.
     pub(crate) async fn open(name: &str, files: &[(&str, &str)]) -> Self {
-        let catalog = Arc::new(catalog(files));
-        let engines = testkit::engines().await;
-        let kafka = Kafka::new(&engines.kafka);
         let prefix = format!("{}.", testkit::unique(name));
-        let topics = Topics::new(&prefix);
+        let streams = Self::attach(&prefix, files, Arc::new(Memory::new())).await;
+        let topics = &streams.topics;
         let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
         let spec = |name, config| Spec { name, partitions: SHARDS, config };
         let of_stream = |(stream, _): &(&str, &str)| {
@@ -94,15 +93,31 @@ impl Streams {
             ]
         };
         let specs: Vec<_> = files.iter().flat_map(of_stream).collect();
-        ensure(kafka.settings(), &specs, 1).await.unwrap();
+        ensure(streams.kafka.settings(), &specs, 1).await.unwrap();
+        streams
+    }
+
+    /// The same streams from another process, or as another version of the program has them.
+    pub(crate) async fn attach(prefix: &str, files: &[(&str, &str)], store: Arc<dyn StateStore>) -> Self {
+        let engines = testkit::engines().await;
+        let (topics, catalog) = (Topics::new(prefix), Arc::new(catalog(files)));
         let registry = Arc::new(Registry::new(&engines.registry, None).unwrap());
         let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
-        Self { kafka, topics, catalog, ids, registry, store: Arc::new(Memory::new()), prefix }
+        let kafka = Kafka::new(&engines.kafka);
+        Self { kafka, topics, catalog, ids, registry, store, prefix: prefix.to_owned() }
     }
 
     /// A worker that reaches Kafka at `address`.
     pub(crate) async fn start(&self, logic: Arc<dyn Logic>, slot: &str, address: &str) -> Lifecycle {
         let lifecycle = Lifecycle::new();
+        let mut kafka = self.kafka.settings().clone();
+        address.clone_into(&mut kafka.bootstrap);
+        self.start_in(&lifecycle, logic, slot, &kafka).await;
+        lifecycle
+    }
+
+    /// The same in a process of others.
+    pub(crate) async fn start_in(&self, lifecycle: &Lifecycle, logic: Arc<dyn Logic>, slot: &str, kafka: &Settings) {
         let parts = Parts {
             logic,
             catalog: self.catalog.clone(),
@@ -110,11 +125,9 @@ impl Streams {
             registry: self.registry.clone(),
             store: self.store.clone(),
         };
-        let mut kafka = self.kafka.settings().clone();
-        address.clone_into(&mut kafka.bootstrap);
+        let mut kafka = kafka.clone();
         kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
-        runtime::start(Options::new(kafka, &self.prefix, slot), parts, &lifecycle).await.unwrap();
-        lifecycle
+        runtime::start(Options::new(kafka, &self.prefix, slot), parts, lifecycle).await.unwrap();
     }
 
     /// An event from outside.
