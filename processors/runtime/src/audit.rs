@@ -7,6 +7,7 @@
 
 mod book;
 mod chain;
+mod effects;
 mod events;
 mod moves;
 mod report;

@@ -7,7 +7,7 @@ use crate::engine::assignment::Assignment;
 use crate::engine::settings::Settings;
 use crate::engine::{Found, Needs, Scan, Scanned};
 
-/// Reads everything that `needs` names: rows in one multi-get per shard, ranges and agenda items beside it.
+/// Reads everything that `needs` names: rows and agenda items in one multi-get each per shard, ranges beside it.
 ///
 /// # Errors
 /// Those of the store. Nothing is lost: the same call may be repeated.
@@ -23,12 +23,16 @@ pub async fn fetch(needs: &Needs, settings: &Settings, store: &dyn StateStore) -
         let rows = store.range(&shard(*number), range).await?;
         Ok((*number, range.clone(), rows))
     });
-    let items = needs.items.iter().map(|(number, key)| async move {
-        let item = store.agenda_item(&shard(*number), key).await?;
-        Ok((*number, key.clone(), item))
+    let mut items = needs.items.clone();
+    items.sort();
+    let items = items.chunk_by(|(one, _), (two, _)| one == two).map(|chunk| async move {
+        let number = chunk[0].0;
+        let keys: Vec<_> = chunk.iter().map(|(_, key)| key.clone()).collect();
+        let found = store.agenda_items(&shard(number), &keys).await?;
+        Ok(keys.into_iter().zip(found).map(move |(key, item)| (number, key, item)).collect::<Vec<_>>())
     });
     let (rows, ranges, items) = try_join3(try_join_all(rows), try_join_all(ranges), try_join_all(items)).await?;
-    Ok(Found { rows: rows.into_iter().flatten().collect(), ranges, items })
+    Ok(Found { rows: rows.into_iter().flatten().collect(), ranges, items: items.into_iter().flatten().collect() })
 }
 
 /// Reads agenda items of the near future.

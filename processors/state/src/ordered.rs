@@ -190,6 +190,16 @@ impl<M: Ordered> StateStore for OrderedStore<M> {
         self.run("agenda_item", move |map| live(map.get(&stored)?)?.map(|cell| agenda_item(&key, &cell)).transpose()).await
     }
 
+    async fn agenda_items(&self, shard: &Shard, keys: &[AgendaKey]) -> Result<Vec<Option<AgendaItem>>, Error> {
+        let keys: Vec<_> = keys.iter().map(|key| (key.clone(), Key::agenda(shard, key))).collect();
+        self.run("agenda_items", move |map| {
+            let item =
+                |(key, stored): &(AgendaKey, Vec<u8>)| live(map.get(stored)?)?.map(|cell| agenda_item(key, &cell)).transpose();
+            keys.iter().map(item).collect()
+        })
+        .await
+    }
+
     async fn dedupe(&self, shard: &Shard, minute: i64) -> Result<Vec<DedupeRow>, Error> {
         let from = Key::minute(shard, minute).end();
         self.run("dedupe", move |map| {

@@ -198,12 +198,15 @@ pub struct Product {
     pub key: Option<[u8; 16]>,
 }
 
+/// Outcome in the status of an effect that was cancelled.
+pub const CANCELLED: &str = "cancelled";
+
 /// The status of one event, or of one effect of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventStatus {
     /// Present state.
     pub state: State,
-    /// `ok` or `rejected`, once it succeeded.
+    /// `ok` or `rejected`, once it succeeded; of an effect that was cancelled [`CANCELLED`].
     pub outcome: Option<String>,
     /// Code of a refusal or failure.
     pub code: Option<String>,

@@ -70,6 +70,11 @@ pub trait StateStore: Send + Sync + 'static {
     /// One agenda item.
     async fn agenda_item(&self, shard: &Shard, key: &AgendaKey) -> Result<Option<AgendaItem>, Error>;
 
+    /// Many agenda items at once, in the order of `keys`.
+    async fn agenda_items(&self, shard: &Shard, keys: &[AgendaKey]) -> Result<Vec<Option<AgendaItem>>, Error> {
+        futures::future::try_join_all(keys.iter().map(|key| self.agenda_item(shard, key))).await
+    }
+
     /// All accepted keys of one minute.
     async fn dedupe(&self, shard: &Shard, minute: i64) -> Result<Vec<DedupeRow>, Error>;
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use schemas::key::EventKey;
 use state::AgendaKey;
-use state::records::{EventStatus, HEAD_SORT, Head, State};
+use state::records::{CANCELLED, EventStatus, HEAD_SORT, Head, State};
 
+use super::effects::Effect;
 use super::stripe::Stripe;
 
 /// Where the chain stands behind a frame.
@@ -77,6 +78,8 @@ pub(crate) struct Status {
     pub(crate) image: Image,
     /// Of part `""` only: what it tells.
     pub(crate) told: Option<Told>,
+    /// Of an effect: where it is, and attempts on record; none of one that was cancelled.
+    pub(crate) effect: Option<(State, i32)>,
 }
 
 /// What an event's status tells, as far as it can be compared.
@@ -125,6 +128,8 @@ pub(crate) struct Book {
     pub(crate) accepted: HashMap<EventKey, Accepted>,
     /// Further acceptances of a key, in log order: legitimate only outside the window.
     pub(crate) again: HashMap<EventKey, Vec<Accepted>>,
+    /// Effects by the id of their item.
+    pub(crate) effects: HashMap<Arc<str>, Effect>,
     /// Offset of the dead letter of each event, by the event's offset.
     pub(crate) dead: HashMap<i64, i64>,
     rows: u64,
@@ -146,6 +151,7 @@ impl Book {
             status: HashMap::new(),
             accepted: HashMap::new(),
             again: HashMap::new(),
+            effects: HashMap::new(),
             dead: HashMap::new(),
             rows: 0,
         }
@@ -172,13 +178,16 @@ impl Book {
         if !self.stripe.takes_key(&EventKey(event)) {
             return;
         }
-        let told = (part.is_empty()).then(|| EventStatus::decode(val).ok()).flatten().map(|status| Told {
+        let status = EventStatus::decode(val).ok();
+        let open_or_ended = status.as_ref().filter(|status| status.outcome.as_deref() != Some(CANCELLED));
+        let effect = open_or_ended.filter(|_| part.starts_with("e/")).map(|status| (status.state, status.attempts));
+        let told = status.filter(|_| part.is_empty()).map(|status| Told {
             state: status.state,
             offset: status.offset,
             results: at_once(&status, image.ts)
                 .then(|| status.products.iter().filter(|product| product.kind == "result").count()),
         });
-        self.status.insert((event, part.into()), Status { image, told });
+        self.status.insert((event, part.into()), Status { image, told, effect });
     }
 
     pub(crate) fn accept(&mut self, key: EventKey, minute: i64, offset: i64) {
@@ -201,6 +210,7 @@ impl Book {
             + self.accepted.len()
             + self.again.len()
             + self.frames_ms.len()
+            + self.effects.len()
             + self.dead.len();
         self.rows + maps as u64
     }

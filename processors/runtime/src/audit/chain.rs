@@ -195,7 +195,8 @@ impl<'a> Chain<'a> {
         let mut headless: BTreeMap<Arc<str>, i64> = BTreeMap::new();
         let mut headed: HashSet<Arc<str>> = HashSet::new();
         for (offset, data) in data {
-            let subject: Arc<str> = data.subject.into();
+            let subject: Arc<str> = data.subject.as_str().into();
+            self.book.put_effects(&subject, offset, &data);
             let shard = self.book.shard;
             let find = |findings: &mut Findings, what: String| {
                 findings.add(Finding::new(Check::C3, shard, what).at(self.topic, offset).of(&subject).frame(ts));

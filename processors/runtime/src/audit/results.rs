@@ -62,6 +62,7 @@ impl Results<'_> {
     /// What is wrong with the cause; `None` when it is fine, or of another pass.
     fn cause(&mut self, record: &Record) -> Option<String> {
         let Some(cause) = record.header(names::HEADER_CAUSE) else { return Some("a result without `cause`".to_owned()) };
+        self.book.tell_outcome(cause, record.timestamp_ms);
         // an agenda item's id is no event key, and followed results have keys of their own
         let key: EventKey = cause.parse().ok().filter(|key| self.book.stripe.takes_key(key))?;
         let repeated = self.book.again.contains_key(&key);

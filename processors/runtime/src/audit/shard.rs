@@ -14,7 +14,7 @@ use super::store::StoreAudit;
 use super::stripe::Stripe;
 use super::told::{self, Receipts};
 use super::window::WindowAudit;
-use super::{Audit, Error, moves};
+use super::{Audit, Error, effects, moves};
 use crate::source::{HANGING, Span};
 
 /// More passes than this are not made; the bound on keys gives way then.
@@ -139,6 +139,7 @@ impl Audit {
         findings.muted = false;
         told::check_status(&book, findings, &names.events);
         moves::check_heads(&book, findings);
+        effects::check_effects(&book, findings, &names.log);
         self.keys_held.set(self.keys_held.get().max(book.keys()));
         counts.lag = spans.events.end - seen.position;
         if let Some(store) = &self.parts.store {

@@ -18,6 +18,8 @@ const REACH_US: i64 = 120_000_000;
 const RAISE_US: i64 = 60_000_000;
 /// One look into the store covers at most this much, µs: a week.
 const SCAN_US: i64 = 7 * 24 * 3_600_000_000;
+/// And brings at most this many items, whose payloads come along.
+const SCAN_ITEMS: usize = 10_000;
 /// A slice of the agenda, µs.
 pub const SLICE_US: i64 = 60_000_000;
 
@@ -163,7 +165,7 @@ impl Agenda {
             None => first_of(if self.floor == 0 { now } else { self.floor * SLICE_US }),
         };
         let to = (now + REACH_US).min(from.due.saturating_add(SCAN_US)).max(from.due + 1);
-        Some(Scan { shard, from, to: first_of(to), limit: self.index_max - self.entries.len() })
+        Some(Scan { shard, from, to: first_of(to), limit: (self.index_max - self.entries.len()).min(SCAN_ITEMS) })
     }
 
     /// True when the next look cannot wait much longer: inputs wait for it then, instead of it for a quiet moment.

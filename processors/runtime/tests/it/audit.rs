@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use runtime::audit::{Check, Finding, Report};
 use schemas::datum::Datum;
-use schemas::engine::{LogData, LogTrailer};
+use schemas::engine::{LogAgenda, LogData, LogRow, LogTrailer};
+use state::records::{Effect, Head, Item};
 use state::{Frame, RowKey, RowWrite, Shard};
 
 use crate::deployment::Deployment;
@@ -251,6 +252,57 @@ async fn a_result_told_twice_a_hole_a_foreign_cause_and_a_dead_letter_told_twice
     assert_names(&whats(&report, "LAS"), Check::C2, "the head says seq 4, the last result is 9");
     assert_names(&whats(&report, "SFO"), Check::C2, "was never taken up");
     assert_names(&whats(&report, "ATL"), Check::C1, "a second dead letter of flights.events/");
+}
+
+/// A whole frame with one DATA record, behind the engine's back.
+async fn forge_frame(deployment: &Deployment, subject: &str, rows: Vec<LogRow>, agenda: Vec<LogAgenda>) {
+    let last = last_trailer(deployment, subject).await;
+    let n = last.n + 1;
+    let data = LogData { n, writer: last.writer, subject: subject.into(), rows, agenda, status: Vec::new() };
+    let mut value = Vec::new();
+    schemas::frame::begin(deployment.ids.id_of(LogData::RECORD).unwrap(), &mut value);
+    data.encode(&mut value);
+    let digest = runtime::engine::recover::digest(std::iter::once(&value[..]));
+    forge(deployment, subject, None, &data).await;
+    forge(deployment, subject, Some("T"), &LogTrailer { count: 1, digest, ..next(&last, n) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_and_items_that_disagree_and_an_effect_that_begins_again_are_found_and_named() {
+    let deployment = stopped("audit-agenda", 16).await;
+    let worker = deployment.start("slot").await;
+    deployment.depart("ATL", 671, "an effect").await;
+    deployment.await_records(&deployment.topics.results("flights"), 17).await;
+    Deployment::stop(worker).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    // ATL: the effect that has its outcome is there again, twice
+    let results = deployment.kafka.read(&deployment.topics.results("flights")).await;
+    let id = results.iter().filter_map(|record| record.header("cause")).find(|cause| cause.starts_with("e/")).unwrap().to_owned();
+    let key = schemas::key::EventKey::of("/test", "an effect", None).0;
+    let argument = bytes::Bytes::from_static(b"SFO");
+    let (name, event) = ("ask".to_owned(), Some((key, 0)));
+    let effect = Effect { name, argument, key: String::new(), attempts: 0, processing: false, event, history: Vec::new() };
+    let far = last_trailer(&deployment, "ATL").await.ts + 3_600_000_000;
+    let item = |due: i64, id: &str, item: &Item| LogAgenda { due, id: id.to_owned(), val: Some(item.encode()) };
+    let effect = Item::Effect(effect);
+    forge_frame(&deployment, "ATL", Vec::new(), vec![item(far, &id, &effect)]).await;
+    forge_frame(&deployment, "ATL", Vec::new(), vec![item(far + 1, &id, &effect)]).await;
+    // DTW: a timer that the head does not know
+    let timer = Item::Timer { name: "ghost".into(), payload: bytes::Bytes::new() };
+    forge_frame(&deployment, "DTW", Vec::new(), vec![item(far, "t/DTW/ghost", &timer)]).await;
+    // LAS: a timer and a hold without items
+    let head = Head { seq: 4, timers: [("lost".to_owned(), far)].into(), front: 0, back: 1, held_item: Some(far) };
+    let head = LogRow { sort: "~head".into(), val: Some(head.encode()), expire_at: None };
+    forge_frame(&deployment, "LAS", vec![head], Vec::new()).await;
+
+    let report = deployment.audit(false).await;
+    assert_names(&whats(&report, "ATL"), Check::C9, "it was started 3 times, its event was taken up 1 times");
+    assert_names(&whats(&report, "ATL"), Check::C9, "it has 2 items: each would be attempted");
+    assert_names(&whats(&report, "ATL"), Check::C9, "is told to have ended (Succeeded), and its item is there");
+    assert_names(&whats(&report, "DTW"), Check::C7, "timer item \"t/DTW/ghost\"");
+    assert_names(&whats(&report, "LAS"), Check::C7, "timer \"lost\"");
+    assert_names(&whats(&report, "LAS"), Check::C7, "held with 1 parked events, and no item will free it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

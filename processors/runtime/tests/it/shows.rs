@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! FOREBAY_SHOW_TIMERS=1000000 cargo test -p runtime --test it shows::timers -- --nocapture
-//! FOREBAY_SHOW_EFFECTS=600 cargo test -p runtime --test it shows::effects -- --nocapture
+//! FOREBAY_SHOW_EFFECTS=4000 cargo test -p runtime --test it shows::effects -- --nocapture
 //! ```
 //!
 //! `docs/benchmarks/2026-11-21-agenda.md` has what they printed.
