@@ -199,15 +199,21 @@ impl Core {
     /// Revoke and lost: nothing outlives its assignment (I7).
     fn drop_assignment(&mut self) -> Action {
         self.assignment = None;
-        self.pending.clear();
+        self.forget_pending();
         self.redo = 0;
         self.phase = Phase::Idle;
         Action::Poll { take: false, inputs_max: 0 }
     }
 
+    fn forget_pending(&mut self) {
+        if self.settings.rules.keep(Rule::PendingEndsWithAssignment) {
+            self.pending.clear();
+        }
+    }
+
     fn assigned(&mut self, generation: i32, shards: Vec<i32>) -> Action {
         self.assignment = None;
-        self.pending.clear();
+        self.forget_pending();
         self.assignments += 1;
         self.phase = Phase::Recovering { generation };
         Action::Recover(shards)

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use schemas::catalog::{Ordering, Tracking};
+use schemas::catalog::Tracking;
 use schemas::key::EventKey;
 use state::records::{Source, State};
 
@@ -290,7 +290,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         reads: &Reads,
         tally: &mut Tally,
     ) -> Result<Done, Stop> {
-        if policy.ordering == Ordering::Strict && matches!(origin, Origin::Topic) && self.is_held(told.subject)? {
+        if self.waits(told.subject, origin, policy)? {
             tally.parked += 1;
             return self.park(told, policy.tracking);
         }

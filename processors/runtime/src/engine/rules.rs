@@ -31,6 +31,14 @@ pub enum Rule {
     LowFloor,
     /// An item is deleted in the frame of what it led to (G4).
     ItemGoesWithFiring,
+    /// The positions of followed topics are in the trailer, like that of the events.
+    FollowedPositions,
+    /// Whether a subject is held is told by its head row, not by what memory has of the item that tries it again.
+    DurableHold,
+    /// Timers, outcomes and relaxed inputs pass a held subject, which may be waiting for them.
+    TimersPassHolds,
+    /// What was polled and not decided ends with the assignment (I7).
+    PendingEndsWithAssignment,
     /// An attempt at an effect is made after the commit of its record.
     AttemptAfterCommit,
     /// An outcome counts only if its item is there as the attempt left it.

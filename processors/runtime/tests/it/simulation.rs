@@ -3,12 +3,14 @@
 //! `docs/simulation.md` says what is simulated and how a failing seed is replayed.
 
 mod applier;
+mod clients;
 mod hands;
 mod history;
 mod kafka;
 mod oracle;
 mod plan;
 mod random;
+mod receipts;
 mod report;
 mod store;
 mod target;
@@ -30,7 +32,12 @@ const SEEDS_PER_MUTANT: u64 = 1_000;
 /// The scheduler's turn: everybody else may act before the caller goes on.
 async fn turn() {
     let mut begun = false;
-    std::future::poll_fn(|_| if std::mem::replace(&mut begun, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    std::future::poll_fn(|context| {
+        // who joins many futures polls those that were woken
+        context.waker().wake_by_ref();
+        if std::mem::replace(&mut begun, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Lets `future` go on as far as it can now.

@@ -8,6 +8,7 @@ use schemas::key::EventKey;
 use state::AgendaKey;
 use state::records::{Input, Item, PARK_SORT, Parked, Source, State, Step};
 
+use super::subject::Work;
 use super::{Done, ShardWork, Stop};
 use crate::dead_letter::Reason;
 use crate::engine::agenda::{held_id, retry_id, timer_id};
@@ -47,10 +48,26 @@ impl ShardWork<'_, '_> {
         Ok(true)
     }
 
+    /// True when the input waits behind another one.
+    pub(super) fn waits(&mut self, subject: &Arc<str>, origin: &Origin, policy: &Policy) -> Result<bool, Stop> {
+        let may_pass = match origin {
+            Origin::Topic if policy.ordering == Ordering::Strict => false,
+            Origin::Topic | Origin::Item { .. } => self.settings.rules.keep(Rule::TimersPassHolds),
+            Origin::Park { .. } => true,
+        };
+        Ok(!may_pass && self.is_held(subject)?)
+    }
+
     /// True while an input of the subject waits and strict ones wait behind it.
-    pub(super) fn is_held(&mut self, subject: &Arc<str>) -> Result<bool, Stop> {
+    fn is_held(&mut self, subject: &Arc<str>) -> Result<bool, Stop> {
         let at = self.work(subject)?;
-        Ok(self.works[at].head.front < self.works[at].head.back)
+        let Work { head, agenda, .. } = &self.works[at];
+        let held = head.front < head.back;
+        if held && !self.settings.rules.keep(Rule::DurableHold) {
+            let key = head.held_item.map(|due| AgendaKey { due, id: held_id(subject) });
+            return Ok(key.is_some_and(|key| agenda.contains_key(&key) || self.shard.agenda.item(&key).is_some()));
+        }
+        Ok(held)
     }
 
     /// Puts a strict input behind the one its subject waits for.

@@ -51,8 +51,9 @@ impl ShardWork<'_, '_> {
             count: data.len() as i32,
             digest: digest(data.iter().map(|record| &record.value[..])),
             positions: {
-                let moved = positions.iter().map(|(feed, offset)| (settings.topic(*feed).to_string(), *offset));
-                tip.positions.extend(moved);
+                let told = |feed: &Feed| *feed == Feed::EVENTS || settings.rules.keep(Rule::FollowedPositions);
+                let moved = positions.iter().filter(|(feed, _)| told(feed));
+                tip.positions.extend(moved.map(|(feed, offset)| (settings.topic(*feed).to_string(), *offset)));
                 tip.positions.clone()
             },
             accepted: accepted.into_iter().map(|(minute, keys)| (minute, keys.into())).collect(),

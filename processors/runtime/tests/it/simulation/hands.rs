@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use runtime::engine::assignment::Assignment;
-use runtime::engine::input::{Arrived, Inlet};
+use runtime::engine::input::{Arrived, Feed, Inlet};
 use runtime::engine::recover::LogRecord;
 use runtime::engine::transaction::{Topic, Transaction};
 use runtime::engine::{Action, Committed, Core, Ended as AttemptEnded, Event, Failure, Needs, Scan, Step};
@@ -22,6 +22,7 @@ use super::kafka::{Refused, Target};
 use super::plan::Mutant;
 use super::target;
 use super::turn;
+use super::workload;
 use super::world::{Place, Shared};
 
 /// How a session ended.
@@ -73,8 +74,8 @@ struct Session {
     seen: i32,
     /// Captured in the assign callback.
     metadata: Option<(i32, u64)>,
-    read: BTreeMap<i32, i64>,
-    group_offsets: BTreeMap<i32, i64>,
+    read: BTreeMap<Inlet, i64>,
+    group_offsets: BTreeMap<Inlet, i64>,
     channel: Rc<RefCell<Channel>>,
 }
 
@@ -133,6 +134,10 @@ impl Session {
             }
             let now = self.place.now_us();
             let Step { action: next, committed, attempts, .. } = self.core.step(event, now);
+            if workload::has_died() {
+                self.place.tell(|| "its processor ends the process".into());
+                return Ended::Stop;
+            }
             for committed in committed {
                 self.place.tell(|| {
                     format!("committed frame {} of {} at {}", committed.frame.n, committed.frame.shard, committed.frame.ts)
@@ -151,11 +156,13 @@ impl Session {
             Action::Poll { take, inputs_max } => self.poll(take, inputs_max).await,
             Action::Recover(shards) => self.recover(shards).await,
             Action::Resume { positions, .. } => {
-                self.read = by_shard(&positions).into_iter().collect();
+                self.read = positions.into_iter().collect();
                 if self.place.lacks(Mutant::GroupOffsets) {
-                    self.read.extend(self.group_offsets.iter().map(|(shard, at)| (*shard, *at)));
+                    self.read.extend(self.group_offsets.iter().map(|(inlet, at)| (*inlet, *at)));
                 }
-                self.place.tell(|| format!("reads from {:?}", self.read));
+                self.place.tell(|| {
+                    format!("reads from {}", told(&self.read.iter().map(|(inlet, at)| (*inlet, *at)).collect::<Vec<_>>()))
+                });
                 Ok(Event::Done)
             }
             Action::Fetch(needs) => self.fetch(needs).await,
@@ -171,7 +178,7 @@ impl Session {
             Action::Produce(transaction) => self.produce(&transaction).await,
             Action::SendOffsets(positions) => {
                 if !self.place.lacks(Mutant::PositionsBeforeDrain) {
-                    self.send_offsets(&by_shard(&positions)).await?;
+                    self.send_offsets(&positions).await?;
                 }
                 Ok(Event::Done)
             }
@@ -210,9 +217,9 @@ impl Session {
         }
         let mut inputs = Vec::new();
         if take {
-            for (shard, from) in &mut self.read {
+            for (inlet, from) in &mut self.read {
                 let wanted = self.place.below(5).min(inputs_max - inputs.len());
-                let found: Vec<Arrived> = self.place.shared.arrived(*shard, *from).take(wanted).collect();
+                let found: Vec<Arrived> = self.place.shared.arrived(*inlet, *from, wanted);
                 *from = found.last().map_or(*from, |last| last.offset + 1);
                 inputs.extend(found);
             }
@@ -220,7 +227,10 @@ impl Session {
         let mut channel = self.channel.borrow_mut();
         let (acks, ended) = (std::mem::take(&mut channel.acks), std::mem::take(&mut channel.ended));
         if !inputs.is_empty() {
-            let of = |input: &Arrived| format!("{}/{}", input.shard, input.offset);
+            let of = |input: &Arrived| {
+                let followed = if input.feed == Feed::EVENTS { "" } else { "others/" };
+                format!("{followed}{}/{}", input.shard, input.offset)
+            };
             self.place.tell(|| format!("polled {}", inputs.iter().map(of).collect::<Vec<_>>().join(" ")));
         }
         Ok(Event::Polled { inputs, acks, ended })
@@ -234,8 +244,8 @@ impl Session {
         let mut halted = Vec::new();
         self.group_offsets.clear();
         for number in shards {
-            if let Some(at) = shared.kafka.borrow().offsets.get(&number) {
-                self.group_offsets.insert(number, *at);
+            for (inlet, at) in shared.kafka.borrow().offsets.iter().filter(|(inlet, _)| inlet.shard == number) {
+                self.group_offsets.insert(*inlet, *at);
             }
             let shard = Assignment::name(&shared.settings.stream, number);
             let mark = shared.store.mark(&shard).await.map_err(unavailable)?;
@@ -253,7 +263,12 @@ impl Session {
             };
             self.place.tell(|| format!("replays {number} from mark {:?}", plan.mark.as_ref().map(|mark| (mark.applied, mark.n))));
             match restore(plan, &records, &shared.settings, &shared.store).await.map_err(unavailable)? {
-                Ok(shard) => running.push(shard),
+                Ok(mut shard) => {
+                    for feed in shard.unread(&shared.settings) {
+                        shard.begin(shared.settings.topic(feed), 0);
+                    }
+                    running.push(shard);
+                }
                 Err(halt) => {
                     self.place.violation("halt", || format!("shard {number}: {halt}"));
                     halted.push((number, halt));
@@ -314,7 +329,7 @@ impl Session {
 
     async fn produce(&mut self, transaction: &Transaction) -> Result<Event, Failure> {
         if self.place.lacks(Mutant::PositionsBeforeDrain) {
-            self.send_offsets(&by_shard(&transaction.positions)).await?;
+            self.send_offsets(&transaction.positions).await?;
         }
         let mut trailers = Vec::new();
         for record in &transaction.records {
@@ -333,7 +348,7 @@ impl Session {
         Ok(Event::Drained(trailers))
     }
 
-    async fn send_offsets(&mut self, positions: &[(i32, i64)]) -> Result<(), Failure> {
+    async fn send_offsets(&mut self, positions: &[(Inlet, i64)]) -> Result<(), Failure> {
         // the client sends no request for an empty list, so nobody is asked whether the member is still one
         if positions.is_empty() {
             return Ok(());
@@ -341,13 +356,13 @@ impl Session {
         self.add(Target::Offsets).await?;
         turn().await;
         self.commit_offsets(positions)?;
-        self.place.tell(|| format!("positions {positions:?} are in the transaction"));
+        self.place.tell(|| format!("positions {} are in the transaction", told(positions)));
         turn().await;
         Ok(())
     }
 
     /// The group's fence: the member must be one of the present generation (F1, F2).
-    fn commit_offsets(&self, positions: &[(i32, i64)]) -> Result<(), Failure> {
+    fn commit_offsets(&self, positions: &[(Inlet, i64)]) -> Result<(), Failure> {
         let captured = self.metadata.ok_or_else(|| Failure::Ownership("no captured group metadata".into()))?;
         let mut kafka = self.place.shared.kafka.borrow_mut();
         let knows = |member| matches!(kafka.assignment(member), Some(Some(_)));
@@ -428,16 +443,16 @@ fn fenced(refused: Refused) -> Failure {
 }
 
 impl Shared {
-    /// Events of `shard` that are there by now, from offset `from` on.
-    fn arrived(&self, shard: i32, from: i64) -> impl Iterator<Item = Arrived> {
-        let now = self.clock_us.get();
-        let events = &self.events[shard as usize];
-        let first = events.partition_point(|sent| sent.record.offset < from);
-        events[first..].iter().take_while(move |sent| sent.at_us <= now).map(|sent| sent.record.clone())
+    /// Committed records of an input, from offset `from` on.
+    fn arrived(&self, inlet: Inlet, from: i64, most: usize) -> Vec<Arrived> {
+        let mut kafka = self.kafka.borrow_mut();
+        let records = kafka.input(inlet).committed(from).take(most);
+        records.map(|(offset, record)| workload::arrived(inlet, offset, record)).collect()
     }
 }
 
-/// Nothing is followed here: an input partition is its shard.
-fn by_shard(positions: &[(Inlet, i64)]) -> Vec<(i32, i64)> {
-    positions.iter().map(|(inlet, offset)| (inlet.shard, *offset)).collect()
+fn told(positions: &[(Inlet, i64)]) -> String {
+    let one =
+        |(inlet, at): &(Inlet, i64)| format!("{}{}/{at}", if inlet.feed == Feed::EVENTS { "" } else { "others/" }, inlet.shard);
+    positions.iter().map(one).collect::<Vec<_>>().join(" ")
 }

@@ -3,12 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use runtime::engine::input::{Feed, Inlet};
 use runtime::engine::transaction::{OutRecord, Topic};
 
 use super::random::Random;
 
 /// An open transaction is aborted after so many steps.
 const TRANSACTION_TICKS: u64 = 400;
+
+/// The broker's clock is not steady: append times go back by up to this, ms.
+const APPEND_JITTER_MS: i64 = 3_000;
+/// Records that no transaction wrote.
+const PLAIN: TransactionId = 0;
 
 /// Names one transaction; each gets its own.
 pub(super) type TransactionId = u64;
@@ -35,6 +41,20 @@ impl Partition {
         offset
     }
 
+    /// The broker's own time for the next record.
+    fn append_time(&self, at_ms: i64) -> i64 {
+        at_ms - self.end() * 977 % APPEND_JITTER_MS
+    }
+
+    /// A record of a producer without transactions; what is not ours takes offsets before it.
+    pub(super) fn append_plain(&mut self, foreign: i64, at_ms: i64, record: OutRecord) -> (i64, i64) {
+        self.entries.extend((0..foreign).map(|_| Entry { transaction: PLAIN, record: None }));
+        let appended_ms = self.append_time(at_ms);
+        let record = OutRecord { timestamp_ms: Some(appended_ms), ..record };
+        self.entries.push(Entry { transaction: PLAIN, record: Some(record) });
+        (self.end() - 1, appended_ms)
+    }
+
     fn mark(&mut self, transaction: TransactionId, commit: bool) {
         if commit {
             self.committed.insert(transaction);
@@ -58,7 +78,7 @@ impl Partition {
         let stable = self.stable();
         let entries = (0..stable).zip(&self.entries).skip(from as usize);
         entries
-            .filter(|(_, entry)| self.committed.contains(&entry.transaction))
+            .filter(|(_, entry)| entry.transaction == PLAIN || self.committed.contains(&entry.transaction))
             .filter_map(|(at, entry)| Some((at, entry.record.as_ref()?)))
     }
 }
@@ -72,6 +92,11 @@ pub(super) enum Target {
 }
 
 impl Target {
+    /// An input of a shard: its own events, or the results of the stream it follows.
+    fn input(Inlet { feed, shard }: Inlet) -> Self {
+        if feed == Feed::EVENTS { Self::of(Topic::Events(0), shard) } else { Self::Partition(usize::MAX, shard) }
+    }
+
     pub(super) fn of(topic: Topic, shard: i32) -> Self {
         let index = match topic {
             Topic::Results => 0,
@@ -125,20 +150,41 @@ pub(super) struct Kafka {
     producers: BTreeMap<String, Producer>,
     transactions: TransactionId,
     ticks: u64,
+    /// Time of the brokers, ms.
+    pub(super) clock_ms: i64,
     /// When transactions were committed.
     committed_at: BTreeMap<TransactionId, u64>,
     /// EndTxn requests that the client sent a second time: they may arrive whenever they like.
     late_ends: Vec<(String, i32, bool)>,
     pub(super) generation: i32,
     pub(super) members: BTreeMap<u64, Member>,
-    pub(super) offsets: BTreeMap<i32, i64>,
-    pending: BTreeMap<TransactionId, Vec<(i32, i64)>>,
+    pub(super) offsets: BTreeMap<Inlet, i64>,
+    pending: BTreeMap<TransactionId, Vec<(Inlet, i64)>>,
     last_member: u64,
 }
 
 impl Kafka {
     pub(super) fn partition(&mut self, topic: Topic, shard: i32) -> &mut Partition {
         self.partitions.entry(Target::of(topic, shard)).or_default()
+    }
+
+    pub(super) fn input(&mut self, inlet: Inlet) -> &mut Partition {
+        self.partitions.entry(Target::input(inlet)).or_default()
+    }
+
+    /// The owner of a followed stream writes results in a transaction of its own.
+    pub(super) fn begin_foreign(&mut self, inlet: Inlet, records: &[OutRecord]) -> TransactionId {
+        self.transactions += 1;
+        let transaction = self.transactions;
+        for record in records {
+            let timestamp_ms = Some(self.clock_ms);
+            self.input(inlet).append(transaction, OutRecord { timestamp_ms, ..record.clone() });
+        }
+        transaction
+    }
+
+    pub(super) fn end_foreign(&mut self, inlet: Inlet, transaction: TransactionId, commit: bool) {
+        self.input(inlet).mark(transaction, commit);
     }
 
     /// `InitProducerId`: the new epoch, or `None` while an old transaction is being ended.
@@ -199,11 +245,17 @@ impl Kafka {
     pub(super) fn produce(&mut self, id: &str, epoch: i32, record: &OutRecord) -> Result<i64, Refused> {
         let target = Target::of(record.topic, record.shard);
         let transaction = self.open(id, epoch, target)?;
-        Ok(self.partition(record.topic, record.shard).append(transaction, record.clone()))
+        let clock_ms = self.clock_ms;
+        let partition = self.partition(record.topic, record.shard);
+        let mut record = record.clone();
+        if matches!(record.topic, Topic::Events(_)) {
+            record.timestamp_ms = Some(partition.append_time(clock_ms));
+        }
+        Ok(partition.append(transaction, record))
     }
 
     /// `TxnOffsetCommit`, after the group accepted the member.
-    pub(super) fn commit_offsets(&mut self, id: &str, epoch: i32, offsets: &[(i32, i64)]) -> Result<(), Refused> {
+    pub(super) fn commit_offsets(&mut self, id: &str, epoch: i32, offsets: &[(Inlet, i64)]) -> Result<(), Refused> {
         let transaction = self.open(id, epoch, Target::Offsets)?;
         self.pending.insert(transaction, offsets.to_vec());
         Ok(())

@@ -4,34 +4,45 @@
 mod calls;
 mod events;
 mod log;
+mod sends;
 mod shown;
+mod statuses;
 mod subjects;
 
 use runtime::engine::transaction::Topic;
 use state::Mark;
 
+use super::clients;
 use super::kafka::Partition;
+use super::receipts::Receipts;
 use super::store::{Key, Store};
 use super::views::Views;
 use super::workload::SHARDS;
 use super::world::Shared;
 
 /// Judges a run; returns how many frames were committed.
-pub(super) fn judge(shared: &Shared, views: &Views) -> u64 {
+pub(super) fn judge(shared: &Shared, views: &Views, receipts: &Receipts) -> u64 {
     let mut frames = 0;
     let mut cells = log::Cells::new();
+    let mut sends = sends::Sends::default();
+    let mut statuses = statuses::Statuses::default();
     for shard in 0..SHARDS {
+        let sent = shared.clients.borrow().arrivals(&mut shared.kafka.borrow_mut(), shard);
         let chain = log::chain(shared, shard);
         frames += chain.len() as u64;
-        events::judge(shared, shard, &chain);
+        events::judge(shared, shard, &sent, &chain, &mut sends);
+        statuses.take(&sent, &chain);
         calls::judge(shared, shard, &chain);
         shown::views(shared, shard, &chain, views);
         shown::marks(shared, shard, &chain);
         cells.extend(log::fold(shard, &chain));
-        let positions = chain.last().and_then(|frame| frame.trailer.positions.values().next().copied());
-        let offsets = shared.kafka.borrow().offsets.get(&shard).copied();
-        if positions != offsets {
-            shared.violation("offsets", || format!("shard {shard}: the group has {offsets:?}, the trailer {positions:?}"));
+        let last = chain.last().map(|frame| &frame.trailer.positions);
+        for (inlet, topic) in [(clients::own(shard), "chains.events"), (clients::followed(shard), "others.results")] {
+            let position = last.and_then(|positions| positions.get(topic)).copied();
+            let offset = shared.kafka.borrow().offsets.get(&inlet).copied();
+            if position != offset {
+                shared.violation("offsets", || format!("{topic}/{shard}: the group has {offset:?}, the trailer {position:?}"));
+            }
         }
         let partition_stable = |topic| {
             let mut kafka = shared.kafka.borrow_mut();
@@ -43,6 +54,8 @@ pub(super) fn judge(shared: &Shared, views: &Views) -> u64 {
         }
     }
     shown::store(shared, &cells);
+    sends.judge(shared);
+    statuses.judge(shared, receipts);
     frames
 }
 

@@ -38,7 +38,7 @@ pub(super) enum Mutant {
 }
 
 /// All of them, with the names they are told by.
-pub(super) const MUTANTS: [(&str, Mutant); 25] = [
+pub(super) const MUTANTS: [(&str, Mutant); 29] = [
     ("F1", Mutant::NoGeneration),
     ("F2", Mutant::GenerationAtCommit),
     ("F4", Mutant::NoRecycle),
@@ -62,6 +62,10 @@ pub(super) const MUTANTS: [(&str, Mutant); 25] = [
     ("drained-reach", Mutant::Without(Rule::DrainedReach)),
     ("low-floor", Mutant::Without(Rule::LowFloor)),
     ("item-goes-with-firing", Mutant::Without(Rule::ItemGoesWithFiring)),
+    ("followed-positions", Mutant::Without(Rule::FollowedPositions)),
+    ("durable-hold", Mutant::Without(Rule::DurableHold)),
+    ("timers-pass-holds", Mutant::Without(Rule::TimersPassHolds)),
+    ("pending-ends-with-assignment", Mutant::Without(Rule::PendingEndsWithAssignment)),
     ("attempt-after-commit", Mutant::Without(Rule::AttemptAfterCommit)),
     ("outcome-of-its-attempt", Mutant::Without(Rule::OutcomeOfItsAttempt)),
 ];
@@ -73,6 +77,8 @@ pub(super) struct Faults {
     /// A process stops for longer than any time-out and goes on as if nothing had happened.
     pub(super) zombie: f64,
     pub(super) rebalance: f64,
+    /// Nobody is there for longer than the dedupe window.
+    pub(super) outage: f64,
     pub(super) transaction_timeout: f64,
     /// A delivery fails, or an abortable error comes.
     pub(super) abort: f64,
@@ -106,6 +112,7 @@ impl Faults {
             kill: maybe(0.003),
             zombie: maybe(0.004),
             rebalance: maybe(0.004),
+            outage: maybe(0.0003),
             transaction_timeout: maybe(0.0012),
             abort: maybe(0.05),
             unknown: maybe(0.03),

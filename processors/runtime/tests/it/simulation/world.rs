@@ -8,20 +8,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use runtime::engine::input::Inlet;
 use runtime::engine::settings::Settings;
 use runtime::engine::transaction::Topic;
 use runtime::{Logic, logic};
 
+use super::clients::{self, Clients};
 use super::hands;
 use super::history::History;
 use super::kafka::{Kafka, Member};
 use super::oracle;
 use super::plan::{Faults, Mutant, Plan};
 use super::random::Random;
+use super::receipts::Receipts;
 use super::store::{Store, Weather};
 use super::target::Call;
 use super::views::Views;
-use super::workload::{self, BEGIN_US, Chains, SHARDS, Sent};
+use super::workload::{self, BEGIN_US, Chains, SHARDS, WINDOW};
 
 /// Steps a run may take to come to its end when nothing goes wrong any more.
 const CALM: usize = 9_000;
@@ -36,7 +39,7 @@ pub(super) struct Shared {
     pub(super) faults: RefCell<Faults>,
     pub(super) settings: Arc<Settings>,
     pub(super) logic: Arc<dyn Logic>,
-    pub(super) events: Vec<Vec<Sent>>,
+    pub(super) clients: RefCell<Clients>,
     pub(super) kafka: RefCell<Kafka>,
     pub(super) store: Store,
     /// Every call of a target.
@@ -156,6 +159,7 @@ pub(super) struct Counts {
     pub(super) transactions: u64,
     pub(super) frames: u64,
     pub(super) views: u64,
+    pub(super) receipts: u64,
     pub(super) steps: u64,
 }
 
@@ -169,6 +173,7 @@ impl std::ops::Add for Counts {
             transactions: self.transactions + other.transactions,
             frames: self.frames + other.frames,
             views: self.views + other.views,
+            receipts: self.receipts + other.receipts,
             steps: self.steps + other.steps,
         }
     }
@@ -179,6 +184,7 @@ struct World {
     shared: Rc<Shared>,
     processes: Vec<Process>,
     views: Views,
+    receipts: Receipts,
     started: usize,
     down: usize,
 }
@@ -190,7 +196,7 @@ pub(super) fn run(plan: Plan) -> Outcome {
         faults: RefCell::new(plan.faults.clone()),
         settings: workload::settings_of(&plan),
         logic: logic::of(Chains),
-        events: workload::events(&mut random),
+        clients: RefCell::new(Clients::new(workload::events(&mut random, plan.chaos > 0), &mut random)),
         kafka: RefCell::default(),
         store: Store::new(Random::new(random.next()), plan.mutant),
         calls: RefCell::default(),
@@ -201,7 +207,8 @@ pub(super) fn run(plan: Plan) -> Outcome {
         violations: RefCell::default(),
         plan,
     });
-    let mut world = World { views: Views::new(&shared.store), shared, processes: Vec::new(), started: 0, down: 0 };
+    let (views, receipts) = (Views::new(&shared.store), Receipts::new(&shared.store));
+    let mut world = World { views, receipts, shared, processes: Vec::new(), started: 0, down: 0 };
     world.go();
     world.end()
 }
@@ -223,6 +230,7 @@ impl World {
             self.processes_work();
             if step % 3 == 0 {
                 self.views.step(&self.shared, &mut self.shared.random.borrow_mut());
+                self.receipts.step(&self.shared, &mut self.shared.random.borrow_mut());
             }
             if step > chaos && step % 50 == 0 && self.is_done() {
                 return;
@@ -254,6 +262,9 @@ impl World {
         let mut random = shared.random.borrow_mut();
         let faults = shared.faults.borrow();
         let mut kafka = shared.kafka.borrow_mut();
+        let now_us = shared.clock_us.get();
+        kafka.clock_ms = now_us / 1_000;
+        shared.clients.borrow_mut().step(&mut kafka, &mut random, now_us);
         kafka.write_markers(&mut random);
         for _ in 0..faults.store_speed {
             shared.store.step();
@@ -269,7 +280,7 @@ impl World {
     }
 
     fn something_fails(&mut self) {
-        let Faults { kill, zombie, rebalance, replica_restart, store_down, loss, store_timeout, .. } =
+        let Faults { kill, zombie, rebalance, outage, replica_restart, store_down, loss, store_timeout, .. } =
             self.shared.faults.borrow().clone();
         if self.chance(kill) {
             self.kill();
@@ -284,6 +295,9 @@ impl World {
         }
         if self.chance(rebalance) {
             self.rebalance();
+        }
+        if self.chance(outage) {
+            self.outage();
         }
         if self.chance(replica_restart) {
             self.tell(|| "a replica restarts".into());
@@ -322,6 +336,15 @@ impl World {
             self.processes[at].place.tell(|| "is killed".into());
             self.processes.swap_remove(at);
         }
+    }
+
+    /// Nobody works for longer than copies are recognised; clients go on.
+    fn outage(&mut self) {
+        self.processes.clear();
+        let longest = 3 * WINDOW.as_micros() as i64;
+        let passes = self.shared.random.borrow_mut().between(longest / 3, longest);
+        self.shared.clock_us.set(self.shared.clock_us.get() + passes);
+        self.tell(|| format!("all workers are gone for {} s", passes / 1_000_000));
     }
 
     fn start_process(&mut self) {
@@ -412,34 +435,39 @@ impl World {
         let shared = &self.shared;
         let is_read = |shard: i32| {
             let mut kafka = shared.kafka.borrow_mut();
-            let end = shared.events[shard as usize].last().map_or(0, |sent| sent.record.offset + 1);
             let tip = oracle::tip(kafka.partition(Topic::Log, shard));
-            kafka.is_settled()
-                && kafka.offsets.get(&shard) == Some(&end)
-                && tip.is_some_and(|tip| {
-                    tip.positions.values().next() == Some(&end)
-                        && oracle::mark(&shared.store, shard).is_some_and(|mark| mark.ts == tip.ts)
-                })
+            let mut has_read = |inlet: Inlet, topic: &str| {
+                let end = kafka.input(inlet).committed(0).last().map_or(0, |(offset, _)| offset + 1);
+                let position = tip.as_ref().and_then(|tip| tip.positions.get(topic));
+                kafka.offsets.get(&inlet).copied().unwrap_or(0) == end && position.copied().unwrap_or(0) == end
+            };
+            has_read(clients::own(shard), "chains.events")
+                && has_read(clients::followed(shard), "others.results")
+                && tip.is_some_and(|tip| oracle::mark(&shared.store, shard).is_some_and(|mark| mark.ts == tip.ts))
         };
-        (0..SHARDS).all(is_read) && (0..SHARDS).all(|shard| oracle::nothing_waits(shared, shard))
+        shared.clients.borrow().is_done()
+            && shared.kafka.borrow().is_settled()
+            && (0..SHARDS).all(is_read)
+            && (0..SHARDS).all(|shard| oracle::nothing_waits(shared, shard))
     }
 
     fn end(self) -> Outcome {
-        let Self { shared, processes, views, started, .. } = self;
+        let Self { shared, processes, views, receipts, started, .. } = self;
         drop(processes);
         while !shared.store.is_quiet() {
             shared.store.step();
         }
-        let frames = oracle::judge(&shared, &views);
+        let frames = oracle::judge(&shared, &views, &receipts);
         let counts = Counts {
             processes: started as u64,
             rebalances: shared.kafka.borrow().generation as u64,
             transactions: shared.kafka.borrow().transactions(),
             frames,
             views: views.seen.len() as u64,
+            receipts: receipts.shown.len() as u64,
             steps: shared.step.get() as u64,
         };
-        drop(views);
+        drop((views, receipts));
         let Ok(shared) = Rc::try_unwrap(shared).map_err(drop) else { panic!("somebody holds on to the run") };
         Outcome { violations: shared.violations.into_inner(), history: shared.history.into_inner().into_lines(), counts }
     }

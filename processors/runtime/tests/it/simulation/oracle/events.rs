@@ -7,25 +7,21 @@ use schemas::key::EventKey;
 use schemas::names;
 
 use super::log::Seen;
+use super::sends::Sends;
 use super::subjects;
-use crate::simulation::workload::{Sent, accepted};
+use crate::simulation::clients::followed;
+use crate::simulation::workload::{Sent, accepted, header, heard};
 use crate::simulation::world::Shared;
-
-pub(super) fn header<'a>(record: &'a OutRecord, name: &str) -> &'a str {
-    let value = record.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value);
-    value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
-}
 
 pub(super) fn committed(shared: &Shared, topic: Topic, shard: i32) -> Vec<OutRecord> {
     shared.kafka.borrow_mut().partition(topic, shard).committed(0).map(|(_, record)| record.clone()).collect()
 }
 
-pub(super) fn judge(shared: &Shared, shard: i32, chain: &[Seen]) {
-    let sent = &shared.events[shard as usize];
+pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], chain: &[Seen], sends: &mut Sends) {
     let accepted = accepted(sent);
     once(shared, shard, chain, &accepted);
     dead_letters(shared, shard, &accepted);
-    subjects::judge(shared, shard, sent, &accepted);
+    subjects::judge(shared, shard, sent, &accepted, sends);
 }
 
 /// The trailers list exactly what takes effect.
@@ -46,6 +42,7 @@ pub(super) fn compare<K>(shared: &Shared, what: &str, counts: &BTreeMap<K, i64>,
     let (lost, dup) = match what {
         "event" => ("lost-event", "dup-event"),
         "result" => ("lost-result", "dup-result"),
+        "followed" => ("lost-followed", "dup-followed"),
         _ => ("lost-dead-letter", "dup-dead-letter"),
     };
     for (key, count) in counts.iter().filter(|(_, count)| **count != 0) {
@@ -55,7 +52,7 @@ pub(super) fn compare<K>(shared: &Shared, what: &str, counts: &BTreeMap<K, i64>,
 
 pub(super) fn name(shard: i32, accepted: &[&Sent], key: &EventKey) -> String {
     match accepted.iter().find(|event| event.key == *key) {
-        Some(event) => format!("{:?} of {} at {shard}/{}", event.op, event.subject, event.record.offset),
+        Some(event) => format!("{:?} of {} at {shard}/{}", event.op, event.subject, event.offset),
         None => format!("{key} of shard {shard}, which nobody sent"),
     }
 }
@@ -68,10 +65,15 @@ fn dead_letters(shared: &Shared, shard: i32, accepted: &[&Sent]) {
         *counts.entry(letter).or_default() += 1;
     }
     for event in accepted {
-        if let Some(reason) = event.op.dead() {
-            let origin = format!("{}/{shard}/{}", shared.settings.events, event.record.offset);
+        if let Some(reason) = event.dead() {
+            let origin = format!("{}/{shard}/{}", shared.settings.events, event.offset);
             *counts.entry((origin, reason.to_owned())).or_default() -= 1;
         }
     }
+    let mut kafka = shared.kafka.borrow_mut();
+    for (offset, _) in kafka.input(followed(shard)).committed(0).filter(|(_, record)| heard(record).dead) {
+        *counts.entry((format!("others.results/{shard}/{offset}"), "undecodable".to_owned())).or_default() -= 1;
+    }
+    drop(kafka);
     compare(shared, "dead-letter", &counts, |(origin, reason)| format!("{origin} as {reason}"));
 }

@@ -6,8 +6,10 @@ use runtime::engine::transaction::{OutRecord, Topic};
 use schemas::key::EventKey;
 use schemas::names;
 
-use super::events::{committed, compare, header, name};
-use crate::simulation::workload::{CHILD_US, Op, Sent, Told, fold};
+use super::events::{committed, compare, name};
+use super::sends::Sends;
+use crate::simulation::clients::followed;
+use crate::simulation::workload::{CHILD_US, Heard, Op, Sent, Told, fold, header, heard};
 use crate::simulation::world::Shared;
 
 /// What a subject is, told by its results.
@@ -20,20 +22,23 @@ struct State {
     timers: BTreeMap<String, i64>,
     /// Effects that are open.
     effects: BTreeSet<String>,
+    /// Rows of the range, and when they end.
+    items: BTreeMap<String, (String, i64)>,
     /// Offset of the event of the last result.
     at: i64,
 }
 
-pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent]) {
+pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent], sends: &mut Sends) {
     let by_key: HashMap<String, &Sent> = sent.iter().map(|event| (event.key.to_string(), event)).collect();
     let mut counts: BTreeMap<EventKey, i64> = BTreeMap::new();
     let mut states: HashMap<String, State> = HashMap::new();
     let mut copies: HashMap<EventKey, std::vec::IntoIter<i64>> = HashMap::new();
     for event in accepted {
-        *counts.entry(event.key).or_default() -= event.op.results() as i64;
-        let offsets = accepted.iter().filter(|other| other.key == event.key).map(|other| other.record.offset);
+        *counts.entry(event.key).or_default() -= event.results() as i64;
+        let offsets = accepted.iter().filter(|other| other.key == event.key).map(|other| other.offset);
         copies.entry(event.key).or_insert_with(|| offsets.collect::<Vec<_>>().into_iter());
     }
+    let mut heard = Followed::of(shared, shard);
     for record in committed(shared, Topic::Results, shard) {
         let subject = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         let state = states.entry(subject.clone()).or_default();
@@ -58,15 +63,20 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
                 }
                 state.at = at;
             }
+        } else if heard.told(shared, &subject, cause) {
         } else if !cause.starts_with("t/") && !cause.starts_with("e/") {
             shared.violation("lineage", || format!("{subject} #{seq} has no cause: {cause}"));
         }
         let op = event.map_or(Op::Add, |event| event.op);
         if op != Op::Refuse {
-            lineage(shared, &subject, op, state, &record);
+            let does = lineage(shared, &subject, op, state, &record);
+            if let (Some(event), [verb @ ("sent" | "rang"), targets, id]) = (event, &does.split(' ').collect::<Vec<_>>()[..]) {
+                sends.told(&subject, event, verb, targets, id);
+            }
         }
     }
     compare(shared, "result", &counts, |key| name(shard, accepted, key));
+    compare(shared, "followed", &heard.counts, |key| format!("{key}, followed by shard {shard}"));
     for (subject, state) in states {
         for (timer, due) in state.timers {
             shared.violation("lost-timer", || format!("{timer} of {subject}, due at {due}"));
@@ -78,11 +88,11 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
 }
 
 /// A result starts from what the ones before it made of the subject.
-fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &OutRecord) {
+fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &OutRecord) -> String {
     let text = String::from_utf8_lossy(&record.value[schemas::frame::HEAD..]);
     let Some(told) = Told::parse(&text) else {
         shared.violation("lineage", || format!("{subject} #{}: {text:?}", state.seq));
-        return;
+        return String::new();
     };
     let child = state.child.as_ref().filter(|(_, until)| *until > told.now).map_or("", |(child, _)| child);
     let folded = fold(&fold(&state.root, child), &told.id);
@@ -103,10 +113,15 @@ fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &O
     if let [verb, name, third] = words[..] {
         match verb {
             "set" | "cleared" | "fired" => timers(shared, subject, state, (verb, name, third), told.now),
+            "put" => drop(state.items.insert(name.to_owned(), (told.id.clone(), third.parse().unwrap_or(0)))),
+            "dropped" => drop(state.items.remove(name)),
+            "listed" => listed(shared, subject, state, name, told.now),
+            "sent" | "rang" => {}
             _ => effects(shared, subject, state, (verb, name, third)),
         }
     }
     state.root = told.after;
+    told.does
 }
 
 /// A timer is set once, and fires or is cleared once, never early.
@@ -137,5 +152,49 @@ fn effects(shared: &Shared, subject: &str, state: &mut State, (verb, id, brought
     let known = brought.parse().ok().and_then(|number: usize| calls.get(number));
     if verb == "ended" && brought != "nothing" && known.is_none_or(|call| call.key.id.strip_prefix("e/") != Some(id)) {
         shared.violation("dup-effect", || format!("{id} of {subject} brought {brought}, which no call of it did"));
+    }
+}
+
+/// The first two rows of the range, and the first behind the second name there may be.
+fn listed(shared: &Shared, subject: &str, state: &State, listed: &str, now: i64) {
+    let live: Vec<_> = state.items.iter().filter(|(_, (_, until))| *until > now).collect();
+    let behind = live.iter().position(|(item, _)| item.as_str() > "1");
+    let wanted = (0..live.len()).filter(|at| *at < 2 || Some(*at) == behind);
+    let wanted: Vec<_> = wanted.map(|at| format!("{}={}", live[at].0, live[at].1.0)).collect();
+    let wanted = format!("[{}]", wanted.join("+"));
+    if wanted != listed {
+        shared.violation("range", || format!("{subject} #{} lists {listed}, there is {wanted}", state.seq));
+    }
+}
+
+/// Results of the followed stream, and what was told of them.
+struct Followed {
+    by_cause: HashMap<String, (i64, Heard)>,
+    counts: BTreeMap<EventKey, i64>,
+    /// Offset of the last one that was told, per subject.
+    at: HashMap<String, i64>,
+}
+
+impl Followed {
+    fn of(shared: &Shared, shard: i32) -> Self {
+        let mut kafka = shared.kafka.borrow_mut();
+        let all: Vec<_> = kafka.input(followed(shard)).committed(0).map(|(offset, record)| (offset, heard(record))).collect();
+        let counts = all.iter().map(|(_, heard)| (heard.key, -heard.results)).collect();
+        let by_cause = all.into_iter().map(|(offset, heard)| (heard.key.to_string(), (offset, heard))).collect();
+        Self { by_cause, counts, at: HashMap::new() }
+    }
+
+    /// A result of `subject` names `cause`. False when that is no followed one.
+    fn told(&mut self, shared: &Shared, subject: &str, cause: &str) -> bool {
+        let Some((offset, heard)) = self.by_cause.get(cause) else { return false };
+        *self.counts.entry(heard.key).or_default() += 1;
+        if !heard.late {
+            let at = self.at.entry(subject.to_owned()).or_insert(-1);
+            if offset <= at {
+                shared.violation("order", || format!("{subject}: the followed result at {offset} comes after the one at {at}"));
+            }
+            *at = *offset;
+        }
+        true
     }
 }

@@ -1,5 +1,7 @@
 //! The processor: folds every input into its subject's state and tells from where to where it went.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::effects::{Effects, Error, Policy};
@@ -8,7 +10,7 @@ use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
 use schemas::catalog::Retry;
 use schemas::datum::{DecodeError, Union};
 
-use super::FLAKY_US;
+use super::{FLAKY_US, SHARDS, subjects};
 
 /// What timers are told as.
 pub(in crate::simulation) const FIRED: &str = "timer";
@@ -16,10 +18,26 @@ pub(in crate::simulation) const FIRED: &str = "timer";
 pub(in crate::simulation) const ENDED: &str = "outcome";
 /// Row `child` lives this long.
 pub(in crate::simulation) const CHILD_US: i64 = 20_000_000;
+/// Rows of the range live this long, half of them.
+const ITEM_US: i64 = 15_000_000;
+/// Rows of the range that there may be.
+const ITEMS: u8 = 5;
+/// Sorts of the range begin with it.
+const ITEM: &str = "item/";
 /// The effect there is.
 const CALL: &str = "call";
 /// How long an attempt may take, with the engine's margin.
 const LEASE: Duration = Duration::from_secs(8);
+
+thread_local! {
+    /// The process that decides now has ended.
+    static DIED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True when the last step of a core ended its process.
+pub(in crate::simulation) fn has_died() -> bool {
+    DIED.take()
+}
 
 /// The state behind `what`, as the processor and the oracle count it.
 pub(in crate::simulation) fn fold(state: &str, what: &str) -> String {
@@ -35,7 +53,8 @@ pub(in crate::simulation) struct Told {
     pub(in crate::simulation) after: String,
     pub(in crate::simulation) now: i64,
     /// What it does beside: a verb, a name and a third word, divided by spaces; nothing when it does nothing.
-    /// `set`, `cleared` or `fired` a timer that is due then; `started`, `cancelled` or `ended` an effect, which brought that.
+    /// `set`, `cleared` or `fired` a timer that is due then; `started`, `cancelled` or `ended` an effect, which brought that;
+    /// `sent` an event to two subjects; `put` a row until then, `dropped` it, `listed` what there is.
     pub(in crate::simulation) does: String,
 }
 
@@ -84,8 +103,9 @@ impl Processor for Chains {
     type ResultEvent = Text;
     type SendEvent = Text;
 
-    fn reads(&self, _input: &Text) -> Reads {
-        Subject::reads()
+    fn reads(&self, input: &Text) -> Reads {
+        let reads = Subject::reads();
+        if input.0.starts_with("list ") { reads.range(ITEM, 2).range_after(ITEM, "item/1", 1) } else { reads }
     }
 
     fn timer_reads(&self, _timer: &Timer) -> Reads {
@@ -171,6 +191,10 @@ impl Processor for Chains {
                     add(&told).put("effects", open).put("cancelled", cancelled).cancel_effect(name)
                 }
             },
+            "send" | "ring" => sends(op, id, told, ctx),
+            "item" | "drop" | "list" => ranges(op, id, told, rows),
+            "heard-late" if ctx.now < ctx.append_time + FLAKY_US => return Err(Rejection::Retry("not yet".into())),
+            "relay" | "heard" | "heard-late" => add(&told),
             "flaky" if ctx.now < ctx.append_time + FLAKY_US => return Err(Rejection::Retry("not yet".into())),
             "wait" if first(&subject.timers).is_some() => return Err(Rejection::Retry("a timer is set".into())),
             "flaky" | "wait" => add(&told),
@@ -178,9 +202,40 @@ impl Processor for Chains {
             "unchanged" => Decision::unchanged(),
             "refuse" => return Err(Rejection::Refused(Refusal { code: "wrong_state", ..Refusal::default() })),
             "terminal" => return Err(Rejection::Terminal("never".into())),
+            "killer" => {
+                DIED.set(true);
+                std::panic::resume_unwind(Box::new("dead"))
+            }
             // no hook: a planted panic is no news
             _ => std::panic::resume_unwind(Box::new("planted")),
         })
+    }
+}
+
+/// What sends to other subjects.
+fn sends(op: &str, id: &str, told: Told, ctx: &Context) -> Decision<Chains> {
+    if op == "ring" {
+        let next = next_of(&ctx.subject);
+        return add(&told.doing(format!("rang {next} {id}"))).send(&next, Text(format!("ring {id}")));
+    }
+    let (one, two) = (other(id, 0), other(id, 1));
+    let relay = |n| Text(format!("relay {id}/{n}/{}", ctx.subject));
+    add(&told.doing(format!("sent {one}+{two} {id}"))).send(&one, relay(0)).send(&two, relay(1))
+}
+
+/// What changes rows of the range, or looks at them.
+fn ranges(op: &str, id: &str, told: Told, rows: &Rows<Text>) -> Decision<Chains> {
+    let item = item_of(id);
+    let (sort, until) = (format!("{ITEM}{item}"), told.now + ITEM_US);
+    let row = || Text(id.to_owned());
+    match op {
+        "item" if is_short(id) => add(&told.doing(format!("put {item} {until}"))).put_until(&sort, row(), until),
+        "item" => add(&told.doing(format!("put {item} {}", i64::MAX))).put(&sort, row()),
+        "drop" => add(&told.doing(format!("dropped {item} 0"))).delete(&sort),
+        _ => {
+            let items = rows.range(ITEM).map(|(sort, row)| format!("{}={}", &sort[ITEM.len()..], row.0));
+            add(&told.doing(format!("listed [{}] 0", items.collect::<Vec<_>>().join("+"))))
+        }
     }
 }
 
@@ -244,4 +299,33 @@ fn is_shy(id: &str) -> bool {
 /// From a few seconds to beyond what the agenda keeps in memory.
 fn span_us(id: &str) -> i64 {
     3_000_000 + i64::from(blake3::hash(id.as_bytes()).as_bytes()[0]) * 700_000
+}
+
+fn hash(text: &str, at: usize) -> u8 {
+    blake3::hash(text.as_bytes()).as_bytes()[at]
+}
+
+/// The row of the range that is meant, and whether it is to expire.
+fn item_of(id: &str) -> u8 {
+    hash(id, 2) % ITEMS
+}
+
+fn is_short(id: &str) -> bool {
+    hash(id, 3).is_multiple_of(2)
+}
+
+/// The subjects that a send goes to.
+fn other(id: &str, nth: usize) -> String {
+    let all = circle();
+    all[usize::from(hash(id, 4 + nth)) % all.len()].to_string()
+}
+
+fn next_of(subject: &str) -> String {
+    let all = circle();
+    let at = all.iter().position(|other| **other == *subject).unwrap_or_default();
+    all[(at + 1) % all.len()].to_string()
+}
+
+fn circle() -> Vec<Arc<str>> {
+    (0..SHARDS).flat_map(subjects).collect()
 }

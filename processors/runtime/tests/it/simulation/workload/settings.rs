@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use runtime::engine::settings::{EngineIds, EventSpec, Limits, Settings};
-use schemas::catalog::{Catalog, HeaderStyle, Ordering, Retry, Tracking};
+use runtime::engine::settings::{EngineIds, EventSpec, FollowSpec, Limits, SendSpec, Settings, Target};
+use schemas::catalog::{Catalog, FollowStart, HeaderStyle, Ordering, Retry, Tracking};
 
 use super::{SHARDS, WINDOW};
 use crate::simulation::plan::{Plan, stream};
@@ -23,9 +23,22 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             ordering: Ordering::Strict,
             retry: Retry { base_ms: 500, cap_ms: 4_000, attempts: 1_000, ..Retry::default() },
         };
-        let pass = EventSpec { name: "chain.pass".into(), ordering: Ordering::Relaxed, ..event.clone() };
+        let pass =
+            EventSpec { name: "chain.pass".into(), tracking: Tracking::Failures, ordering: Ordering::Relaxed, ..event.clone() };
         let brief = EventSpec { name: "chain.brief".into(), retry: Retry { attempts: 3, ..event.retry }, ..event.clone() };
-        let event_types = [event, pass, brief].map(|event| (event.name.to_string(), event));
+        let sent = EventSpec { name: "test.chain".into(), ..event.clone() };
+        let told =
+            EventSpec { name: "other.told".into(), tracking: Tracking::None, ordering: Ordering::Relaxed, ..event.clone() };
+        let follow = FollowSpec {
+            stream: "others".into(),
+            topic: "others.results".into(),
+            start: FollowStart::Earliest,
+            event_types: [("other.told".to_owned(), told)].into(),
+            by_record: HashMap::new(),
+            all: false,
+        };
+        let target = Target { stream: stream(), partitions: SHARDS, headers: HeaderStyle::CloudEvents, shard_rows: false };
+        let event_types = [event, pass, brief, sent].map(|event| (event.name.to_string(), event));
         let limits = Limits {
             batch_inputs: 6,
             backlog_frames: 4,
@@ -43,11 +56,11 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             event_types: event_types.into(),
             event_names: [(1, record.as_str().into())].into(),
             by_record: [(record, "chain.do".into())].into(),
-            follows: Vec::new(),
+            follows: vec![follow],
             results: [("test.chain".to_owned(), 3), ("chain.rejected".to_owned(), 4)].into(),
             rows: [("test.chain".to_owned(), 2)].into(),
-            targets: Vec::new(),
-            sends: HashMap::new(),
+            targets: vec![target],
+            sends: [("test.chain".to_owned(), SendSpec { target: 0, schema: 1 })].into(),
             effects: Vec::new(),
             row_readers: HashMap::new(),
             row_names: [(2, "test.chain".into())].into(),

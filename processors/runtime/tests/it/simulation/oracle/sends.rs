@@ -1,0 +1,64 @@
+//! Events for other subjects: each once, in the order they were sent in, with the steps they are away from the first.
+
+use std::collections::BTreeMap;
+
+use schemas::frame;
+
+use crate::simulation::clients::own;
+use crate::simulation::workload::{Sent, header, subjects};
+use crate::simulation::world::Shared;
+
+/// What is sent from one subject to another: text and hops, in order.
+type Between = BTreeMap<(String, String), Vec<(String, u32)>>;
+
+/// What results tell of sends.
+#[derive(Default)]
+pub(super) struct Sends(Between);
+
+impl Sends {
+    /// A result of `event` on `subject` tells that it `verb`s.
+    pub(super) fn told(&mut self, subject: &str, event: &Sent, verb: &str, targets: &str, id: &str) {
+        for (n, target) in targets.split('+').enumerate() {
+            let text = if verb == "rang" { format!("ring {id}") } else { format!("relay {id}/{n}/{subject}") };
+            self.0.entry((subject.to_owned(), target.to_owned())).or_default().push((text, event.hops + 1));
+        }
+    }
+
+    pub(super) fn judge(self, shared: &Shared) {
+        let mut found = Between::new();
+        for shard in 0..crate::simulation::workload::SHARDS {
+            let mut kafka = shared.kafka.borrow_mut();
+            for (_, record) in kafka.input(own(shard)).committed(0) {
+                let text = String::from_utf8_lossy(record.value.get(frame::HEAD..).unwrap_or_default()).into_owned();
+                let Ok(hops) = header(record, schemas::names::HEADER_CE_HOPS).parse() else { continue };
+                let to = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+                let from = match text.strip_prefix("relay ") {
+                    Some(relay) => relay.rsplit('/').next().unwrap_or_default().to_owned(),
+                    None => before(&to),
+                };
+                found.entry((from, to)).or_default().push((text, hops));
+            }
+        }
+        for ((from, to), told) in &self.0 {
+            let found = found.remove(&(from.clone(), to.clone())).unwrap_or_default();
+            let kind = match told.len().cmp(&found.len()) {
+                std::cmp::Ordering::Less => "dup-send",
+                std::cmp::Ordering::Greater => "lost-send",
+                std::cmp::Ordering::Equal => "send-order",
+            };
+            if found != *told {
+                shared.violation(kind, || format!("from {from} to {to}: told {told:?}, found {found:?}"));
+            }
+        }
+        if let Some((place, sends)) = found.into_iter().next() {
+            shared.violation("dup-send", || format!("{place:?}: {sends:?}, which nobody told"));
+        }
+    }
+}
+
+/// Rings go around: who sends them to `subject`.
+fn before(subject: &str) -> String {
+    let all: Vec<_> = (0..crate::simulation::workload::SHARDS).flat_map(subjects).collect();
+    let at = all.iter().position(|other| **other == *subject).unwrap_or_default();
+    all[(at + all.len() - 1) % all.len()].to_string()
+}
