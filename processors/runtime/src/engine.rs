@@ -76,7 +76,7 @@ enum Phase {
     /// A transaction is being carried out.
     Transacting { transaction: Arc<Transaction>, at: TransactionStep, tally: Tally },
     /// It is being aborted.
-    Aborting { ownership: bool, claim: Option<Arc<Transaction>> },
+    Aborting { ownership: bool, claim: bool },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,11 +142,6 @@ impl Core {
             (target, count, open)
         };
         self.effects.targets().into_iter().map(told).collect()
-    }
-
-    /// The producer was recycled: frames are written under a new name from here on.
-    pub fn set_writer(&mut self, writer: WriterId) {
-        self.writer = writer;
     }
 
     /// Takes what happened at clock `now_us` and says what to do next.
@@ -292,8 +287,13 @@ impl Core {
                     self.leave_dirty(&transaction);
                 }
                 let ownership = matches!(failure, Failure::Ownership(_));
-                self.phase = Phase::Aborting { ownership, claim: transaction.claim.then_some(transaction) };
+                self.phase = Phase::Aborting { ownership, claim: transaction.claim };
                 return Action::Abort;
+            }
+            // it was written in the name of a producer that is gone
+            (TransactionStep::Beginning, Event::Recycled(writer)) => {
+                self.writer = writer;
+                return if transaction.claim { self.prove(now_us) } else { self.next_batch(now_us) };
             }
             (TransactionStep::Beginning, Event::Done) => (TransactionStep::Producing, Action::Produce(transaction.clone())),
             (TransactionStep::Producing, Event::Drained(trailers)) => {
@@ -362,15 +362,13 @@ impl Core {
     }
 
     /// After an abort the same inputs are decided again from memory, in smaller batches.
-    /// A claim is made again as it was: before it is committed nothing is read.
-    fn redo(&mut self, claim: Option<Arc<Transaction>>, now_us: i64) -> Action {
+    /// A claim is made again: before it is committed nothing is read.
+    fn redo(&mut self, claim: bool, now_us: i64) -> Action {
         self.redo += 1;
         if self.redo > self.settings.limits.redo_attempts {
             return self.restart("the transaction was aborted too often".into());
         }
-        let Some(transaction) = claim else { return self.next_batch(now_us) };
-        self.phase = Phase::Transacting { transaction, at: TransactionStep::Beginning, tally: Tally::default() };
-        Action::Begin
+        if claim { self.prove(now_us) } else { self.next_batch(now_us) }
     }
 }
 

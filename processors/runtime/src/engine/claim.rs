@@ -13,7 +13,7 @@ use super::step::Action;
 use super::transaction::{OutRecord, Transaction};
 
 impl Core {
-    /// Proves ownership early: one transaction with a CLAIM and the positions of every shard.
+    /// Shards are read back.
     pub(super) fn recovered(
         &mut self,
         generation: i32,
@@ -21,17 +21,12 @@ impl Core {
         halted: Vec<(i32, Halt)>,
         now_us: i64,
     ) -> Action {
-        let mut transaction = Transaction { claim: true, ..Transaction::default() };
         let mut shards = shards;
         for shard in &mut shards {
-            self.claim(shard, generation, None, now_us, &mut transaction);
             shard.single = Single::after(&std::mem::take(&mut shard.claims), &self.writer, &self.settings.limits, now_us);
             if shard.single.is_some() {
                 tracing::error!(shard = %shard.shard, "owners before this one ended without a commit: inputs are tried one at a time");
             }
-        }
-        for shard in shards.iter_mut().filter(|shard| shard.has_begun()) {
-            decide::anchor(shard, &self.settings, &self.writer, now_us, &mut transaction);
         }
         let shards = shards.into_iter().map(|shard| (shard.shard.number, shard)).collect();
         self.assignment = Some(Assignment {
@@ -42,6 +37,20 @@ impl Core {
             running: Running::default(),
             ended: VecDeque::new(),
         });
+        self.prove(now_us)
+    }
+
+    /// Proves ownership early: one transaction with a CLAIM and the positions of every shard.
+    pub(super) fn prove(&mut self, now_us: i64) -> Action {
+        let Some(mut assignment) = self.assignment.take() else { return self.poll() };
+        let mut transaction = Transaction { claim: true, ..Transaction::default() };
+        for shard in assignment.shards.values() {
+            self.claim(shard, assignment.generation, None, now_us, &mut transaction);
+        }
+        for shard in assignment.shards.values_mut().filter(|shard| shard.has_begun()) {
+            decide::anchor(shard, &self.settings, &self.writer, now_us, &mut transaction);
+        }
+        self.assignment = Some(assignment);
         if transaction.records.is_empty() {
             return self.resume();
         }

@@ -167,7 +167,7 @@ impl Core {
             Ok((transaction, tally)) => self.begin(transaction, tally),
             // what comes before it is committed first; then its range is read again, with their changes in memory
             Err(Undecided::Short(at)) if at > 0 => self.batch_of(at, now_us),
-            Err(Undecided::Short(_)) => self.redo(None, now_us),
+            Err(Undecided::Short(_)) => self.redo(false, now_us),
             Err(Undecided::Torn(why)) => self.torn(&why),
         }
     }

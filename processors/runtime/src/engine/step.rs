@@ -11,6 +11,7 @@ use super::agenda::{Entry, Named};
 use super::assignment::ShardState;
 use super::decide::Tally;
 use super::input::{Arrived, Inlet};
+use super::log::WriterId;
 use super::recover::Halt;
 use super::transaction::Transaction;
 
@@ -52,6 +53,8 @@ pub enum Event {
     Scanned(Vec<Scanned>),
     /// The action succeeded.
     Done,
+    /// No transaction was begun: the producer had to be replaced first, and frames carry the new one's name from here on.
+    Recycled(WriterId),
     /// Every record of the transaction is acknowledged; shard, offset and append time (ms) of each claim and trailer.
     Drained(Vec<(i32, i64, i64)>),
     /// The action failed.

@@ -9,6 +9,8 @@ mod shard_rows;
 mod sums;
 mod world;
 
+use schemas::datum::Datum;
+use schemas::engine::{LogClaim, LogTrailer};
 use schemas::key::EventKey;
 use state::Mark;
 
@@ -156,6 +158,28 @@ fn a_claim_that_was_aborted_is_made_again() {
     world.run();
     assert_eq!((world.aborted, world.restarts), (1, 0));
     assert_eq!(world.results("a"), [(1, 1)]);
+}
+
+#[test]
+fn the_first_frame_of_a_replaced_producer_carries_its_name() {
+    let mut world = World::new();
+    world.send_all(["a +1"]);
+    world.run();
+    let last = |world: &World| {
+        let value = world.log_of("a").1.pop().unwrap().value;
+        let (id, datum) = schemas::frame::split(&value).unwrap();
+        if id == 12 { LogClaim::decode(datum).unwrap().writer } else { LogTrailer::decode(datum).unwrap().writer }
+    };
+    let first = last(&world);
+    world.fail_next(Fault::Recycle);
+    world.send_all(["a +2"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, 1), (2, 3)]);
+    assert_eq!((first, last(&world)), ([1; 8], [99; 8]));
+    world.fail_next(Fault::Recycle);
+    world.take_over();
+    assert_eq!(last(&world), [99; 8], "a claim too");
+    assert_eq!((world.aborted, world.restarts), (0, 0));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::recover::Recovery;
 use super::trace::Traces;
 use super::writers::Writers;
 use crate::engine::input::Inlet;
+use crate::engine::log::WriterId;
 use crate::engine::{Action, Committed, Core, Event, Failure, Step};
 use crate::time::now_us;
 use crate::{fetch, metrics};
@@ -219,7 +220,9 @@ impl<'w> Session<'w> {
             Action::Scan(scans) => self
                 .ask(async |worker| waiting(fetch::scan(&scans, &worker.settings, &*worker.parts.store).await, Event::Scanned)),
             Action::Begin => {
-                self.recycle()?;
+                if let Some(writer) = self.recycle()? {
+                    return Ok(Event::Recycled(writer));
+                }
                 self.gather.transaction_begins();
                 self.worker.blocking(|| self.producer.begin()).map(|()| Event::Done)
             }
@@ -325,16 +328,18 @@ impl<'w> Session<'w> {
     }
 
     /// A producer whose last EndTxn may have been sent twice is replaced: the epoch's bump kills the copy (F4).
-    fn recycle(&mut self) -> Result<(), Failure> {
+    fn recycle(&mut self) -> Result<Option<WriterId>, Failure> {
+        if !self.producer.is_suspect() {
+            return Ok(None);
+        }
         while self.producer.is_suspect() {
             let stream = &self.worker.settings.stream;
             tracing::info!(%stream, "the producer is recycled");
             metrics::recycled(stream);
             let id = self.worker.transactional_id();
             self.producer = self.worker.blocking(|| Producer::start(&self.worker.options.kafka, &id))?;
-            self.core.set_writer(self.worker.fresh_writer());
         }
-        Ok(())
+        Ok(Some(self.worker.fresh_writer()))
     }
 
     fn shut_down(mut self) {

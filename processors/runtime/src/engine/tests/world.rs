@@ -37,6 +37,8 @@ pub(super) enum Fault {
     Produce,
     Ownership,
     CommitHappenedButUnknown,
+    /// The producer is replaced before a transaction begins.
+    Recycle,
 }
 
 /// One stream with two shards.
@@ -283,7 +285,10 @@ impl World {
             Action::Fetch(needs) => Event::Fetched(wait(fetch(&needs, &self.settings, &self.store))),
             Action::Scan(scans) => Event::Scanned(wait(scan(&scans, &self.settings, &self.store))),
             Action::Learn(ids) => Event::Learnt(ids.iter().map(|id| self.registered[id].clone()).collect()),
-            Action::Begin => Event::Done,
+            Action::Begin => match self.fault.take_if(|fault| *fault == Fault::Recycle) {
+                Some(_) => Event::Recycled([99; 8]),
+                None => Event::Done,
+            },
             Action::Produce(transaction) => {
                 if self.fault.take_if(|fault| *fault == Fault::Produce).is_some() {
                     return Some(Event::Failed(Failure::Abort("planted".into())));
