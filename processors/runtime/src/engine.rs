@@ -33,7 +33,7 @@ pub mod versions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use state::Mark;
@@ -103,6 +103,8 @@ pub struct Core {
     effects: Effects,
     breakers: Breakers,
     phase: Phase,
+    /// Shards that were torn before this start.
+    torn: BTreeSet<i32>,
 }
 
 impl Core {
@@ -123,7 +125,14 @@ impl Core {
             versions: Versions::default(),
             breakers: Breakers::default(),
             phase: Phase::Idle,
+            torn: BTreeSet::new(),
         }
+    }
+
+    /// What the store holds of these shards could not be, and a start was made for it: the next time they are halted.
+    #[must_use]
+    pub fn after_torn(self, torn: BTreeSet<i32>) -> Self {
+        Self { torn, ..self }
     }
 
     /// The running assignment, for gauges.
@@ -188,7 +197,7 @@ impl Core {
     fn restart_as(&mut self, why: String, fenced: bool) -> Action {
         self.assignment = None;
         self.pending.clear();
-        Action::Restart { why, fenced }
+        Action::Restart { why, fenced, torn: None }
     }
 
     /// Revoke and lost: nothing outlives its assignment (I7).

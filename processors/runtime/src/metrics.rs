@@ -30,6 +30,7 @@ const HALTED: &str = "forebay_runtime_shards_halted";
 const RECOVERY: &str = "forebay_runtime_recovery_seconds";
 const REPLAYED: &str = "forebay_runtime_replayed_frames";
 const TORN: &str = "forebay_runtime_torn_frames_total";
+const TORN_VIEWS: &str = "forebay_runtime_torn_views_total";
 const APPLY_LAG: &str = "forebay_runtime_apply_lag_seconds";
 const MARK_FRAME: &str = "forebay_runtime_mark_frame";
 const APPLY_BACKLOG: &str = "forebay_runtime_apply_lag_frames";
@@ -52,6 +53,9 @@ const ATTEMPTS: &str = "forebay_runtime_effect_attempts_total";
 const RUNNING: &str = "forebay_runtime_effects_running";
 const BREAKER: &str = "forebay_runtime_breaker_open";
 const LEASES: &str = "forebay_runtime_leases_expired_total";
+const HELD: &str = "forebay_runtime_held_subjects";
+const PARK_DEPTH: &str = "forebay_runtime_park_depth_max";
+const ROWS: &str = "forebay_runtime_rows_read_total";
 const FETCHED: &str = "forebay_runtime_rows_fetched_total";
 
 /// Labels of a worker's gauges: several workers of a process must not overwrite each other's.
@@ -94,6 +98,7 @@ pub(crate) fn describe() {
     describe_histogram!(RECOVERY, Unit::Seconds, "time to read an assignment back");
     describe_counter!(REPLAYED, "frames read back from the log into the store");
     describe_counter!(TORN, "frames ignored in the log because they were not whole");
+    describe_counter!(TORN_VIEWS, "times the store showed an owner what cannot be");
     describe_histogram!(APPLY_LAG, Unit::Seconds, "from commit to the store's acknowledgement");
     describe_gauge!(APPLY_BACKLOG, "committed frames the store has not acknowledged");
     describe_gauge!(MARK_AGE, Unit::Seconds, "age of the oldest committed frame that no watermark covers");
@@ -115,6 +120,9 @@ pub(crate) fn describe() {
     describe_gauge!(RUNNING, "attempts at effects that are being made, by target");
     describe_gauge!(BREAKER, "1 while a target that kept failing is left alone or probed, by target");
     describe_counter!(LEASES, "attempts at effects that nobody heard of until their lease ended");
+    describe_gauge!(HELD, "subjects that wait for an input of theirs to be tried again, as far as this owner has met them");
+    describe_gauge!(PARK_DEPTH, "inputs that wait of the subject with most of them");
+    describe_counter!(ROWS, "rows that inputs looked at one by one, heads included");
     describe_counter!(FETCHED, "rows read from the store because they were not in the cache");
     describe_gauge!(MARK_FRAME, "number of the last frame below the watermark, summed over shards by the reader");
 }
@@ -131,6 +139,7 @@ pub(crate) fn committed(stream: &str, tally: Tally) {
     counter!(SENDS, "stream" => stream()).increment(tally.sends);
     counter!(RETRIES, "stream" => stream()).increment(tally.retries);
     counter!(PARKED, "stream" => stream()).increment(tally.parked);
+    counter!(ROWS, "stream" => stream()).increment(tally.rows);
     counter!(LEASES, "stream" => stream()).increment(tally.leases_expired);
     if tally.fired > 0 {
         counter!(FIRED, "stream" => stream()).increment(tally.fired);
@@ -220,6 +229,12 @@ pub(crate) fn agenda(place: &Place, entries: usize) {
     gauge!(INDEX, "stream" => place.stream(), "worker" => place.worker()).set(entries as f64);
 }
 
+/// Held subjects, and the most inputs that wait of one.
+pub(crate) fn held(place: &Place, subjects: usize, deepest: i64) {
+    gauge!(HELD, "stream" => place.stream(), "worker" => place.worker()).set(subjects as f64);
+    gauge!(PARK_DEPTH, "stream" => place.stream(), "worker" => place.worker()).set(deepest as f64);
+}
+
 pub(crate) fn single(place: &Place, shards: usize) {
     gauge!(SINGLE, "stream" => place.stream(), "worker" => place.worker()).set(shards as f64);
 }
@@ -252,6 +267,11 @@ pub(crate) fn replayed(shard: &Shard, frames: usize, torn: usize) {
     if torn > 0 {
         tracing::error!(%shard, torn, "frames in the log are not whole and were ignored");
     }
+}
+
+/// The store showed what no history can have led to.
+pub(crate) fn torn_view(stream: &str) {
+    counter!(TORN_VIEWS, "stream" => stream.to_owned()).increment(1);
 }
 
 pub(crate) fn applied(shard: &Shard, lag: Duration) {

@@ -15,6 +15,7 @@ mod session;
 mod trace;
 mod writers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ const RESTART_MAX: Duration = Duration::from_secs(10);
 
 /// A worker that is fenced again within this span shares its slot with another one.
 const FENCED_TWICE: Duration = Duration::from_secs(60);
+
+/// A shard whose store shows what cannot be within this span after a start for the same reason is halted.
+const TORN_AGAIN: Duration = Duration::from_secs(600);
 
 /// More workers of one stream in one process only take shards from each other.
 const WORKERS_MAX: usize = 64;
@@ -293,17 +297,20 @@ impl Worker {
         let stream = &self.settings.stream;
         let mut backoff = RESTART_FIRST;
         let mut fenced_at: Option<Instant> = None;
+        let mut torn_at: BTreeMap<i32, Instant> = BTreeMap::new();
         while !stop.requested() {
             let begun = Instant::now();
-            let ended = match Session::start(&self) {
+            torn_at.retain(|_, at| at.elapsed() < TORN_AGAIN);
+            let ended = match Session::start(&self, torn_at.keys().copied().collect()) {
                 Ok(session) => session.run(stop),
                 Err(failure) => failure.into(),
             };
-            let (why, fenced) = match ended {
+            let (why, fenced, torn) = match ended {
                 Ended::Shutdown => break,
                 Ended::Stop(why) => return Err(Error::Stopped(why)),
-                Ended::Restart { why, fenced } => (why, fenced),
+                Ended::Restart { why, fenced, torn } => (why, fenced, torn),
             };
+            torn_at.extend(torn.map(|shard| (shard, Instant::now())));
             tracing::warn!(%stream, slot = self.options.slot, why, fenced, "the worker starts again");
             self.ready(false, "starting again");
             metrics::restarted(stream, fenced);

@@ -52,6 +52,8 @@ pub struct ShardState {
     pub rows: Option<ShardRows>,
     /// What is due.
     pub agenda: Agenda,
+    /// Held subjects that this owner has met, and how many of their inputs wait.
+    pub held: BTreeMap<Arc<str>, i64>,
     /// Claims of owners before that committed nothing.
     pub claims: Vec<Claimed>,
     /// Inputs are tried one at a time.
@@ -80,6 +82,7 @@ impl ShardState {
             cache,
             rows,
             agenda,
+            held: BTreeMap::new(),
             claims: Vec::new(),
             single: None,
             unacked: VecDeque::new(),
@@ -140,6 +143,13 @@ impl ShardState {
             self.dedupe.insert(row.minute, keys);
         }
         self.dedupe.expire(change.tip.horizon);
+        for (subject, waiting) in &change.held {
+            if *waiting == 0 {
+                self.held.remove(subject);
+            } else if self.held.len() < HELD_KNOWN_MAX || self.held.contains_key(subject) {
+                self.held.insert(subject.clone(), *waiting);
+            }
+        }
         self.tip = change.tip.clone();
         self.begun = false;
         if self.single.as_mut().is_some_and(Single::is_over_after_frame) {
@@ -166,6 +176,9 @@ impl ShardState {
         (self.unacked.len(), self.unacked_bytes)
     }
 }
+
+/// Held subjects of a shard that are counted.
+const HELD_KNOWN_MAX: usize = 100_000;
 
 /// Held subjects that are tried in one batch: each may be many inputs.
 const HELD_PER_BATCH: usize = 4;

@@ -9,6 +9,7 @@ mod finish;
 mod settle;
 mod shard;
 mod subject;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +20,7 @@ use schemas::key::EventKey;
 use state::records::{Source, State};
 
 use self::subject::Work;
+pub use self::tally::Tally;
 use super::agenda::Named;
 use super::assignment::{Assignment, ShardState};
 use super::batch::{Batch, Fate, Prepared};
@@ -41,38 +43,14 @@ use crate::effects::Effects;
 use crate::logic::{Opened, RawDecision, RawRows};
 use crate::processor::{Context, Reads, Rejection};
 
-/// Counts of a decided batch, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Inputs that were duplicates.
-    pub duplicates: u64,
-    /// Inputs that became dead letters, by the number of the reason.
-    pub dead: [u64; Reason::ALL.len()],
-    /// Inputs that were refused by the processor.
-    pub rejected: u64,
-    /// Inputs that were processed.
-    pub processed: u64,
-    /// Events sent to other subjects.
-    pub sends: u64,
-    /// Inputs that will be tried again.
-    pub retries: u64,
-    /// Inputs that wait behind another of their subject.
-    pub parked: u64,
-    /// Agenda items that were carried out.
-    pub fired: u64,
-    /// Attempts at effects whose lease ended before they were heard of.
-    pub leases_expired: u64,
-    /// How late the latest of them was, µs.
-    pub lateness_us: i64,
-}
-
 /// Why a batch cannot be decided as it is.
 #[derive(Debug)]
 pub enum Undecided {
-    /// The input at this place needs more of a range than was read, because of what inputs before it deleted.
+    /// The batch ends before the input at this place: it needs more of a range than was read, because of what inputs before
+    /// it deleted, or its subject's share of the frame is full.
     Short(usize),
-    /// The store shows what no history can have led to: somebody else owns the shard, or it is damaged.
-    Torn(String),
+    /// The store shows what no history of this shard can have led to: somebody else owns it, or the store is damaged.
+    Torn(i32, String),
 }
 
 /// Decides `batch` at clock `now_us`. Inputs of one shard stand in offset order.
@@ -115,7 +93,7 @@ pub fn decide(
                     break;
                 }
                 // take() has dealt with the others
-                Err(Stop::Torn(why) | Stop::Dead(_, why) | Stop::Again(why)) => return Err(Undecided::Torn(why)),
+                Err(Stop::Torn(why) | Stop::Dead(_, why) | Stop::Again(why)) => return Err(Undecided::Torn(number, why)),
             }
         }
         work.finish(writer, &mut transaction);
@@ -352,6 +330,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
     ) -> Result<Done, Stop> {
         let at = self.work(told.subject)?;
         let rows = self.rows(at, reads)?;
+        tally.rows += 1 + reads.rows.len() as u64;
         let context = told.context(&policy.name);
         match guarded(opened, &rows, &context)? {
             Ok(decision) => {

@@ -7,6 +7,7 @@ use super::batch::{self, Batch};
 use super::cache::Image;
 use super::decide::{self, Undecided};
 use super::due::{Due, Look, Missing};
+use super::recover::Halt;
 use super::rules::Rule;
 use super::single::{self, Alone, Suspect};
 use super::step::{Action, Ended, Found, Needs, Scanned};
@@ -98,8 +99,12 @@ impl Core {
         let effects = &self.effects;
         let mut look = Look { assignment, versions, settings, logic, effects, items, alone: *alone };
         for due in due {
+            let number = match due {
+                Due::Entry { shard, .. } => *shard,
+                Due::Inputs(_) => continue,
+            };
             if let Err(why) = look.at(due, &mut missing) {
-                return self.torn(&why);
+                return self.torn(number, &why);
             }
         }
         let Missing { mut needs, mut schemas } = missing;
@@ -130,22 +135,22 @@ impl Core {
         }
         match self.fill(&mut batch, found) {
             Ok(()) => self.read(batch, now_us),
-            Err(why) => self.restart(why),
+            Err((shard, why)) => self.torn(shard, &why),
         }
     }
 
-    fn fill(&mut self, batch: &mut Batch, found: Found) -> Result<(), String> {
+    fn fill(&mut self, batch: &mut Batch, found: Found) -> Result<(), (i32, String)> {
         let Some(assignment) = &mut self.assignment else { return Ok(()) };
         let Assignment { shards, .. } = assignment;
         let read = |key: &RowKey, cell| self.versions.image(key, cell, &self.settings);
-        for (shard, key, cell) in found.rows {
-            let Some(shard) = shards.get_mut(&shard) else { continue };
-            let image = cell.map_or(Ok(Image::ABSENT), |cell| read(&key, cell))?;
+        for (number, key, cell) in found.rows {
+            let Some(shard) = shards.get_mut(&number) else { continue };
+            let image = cell.map_or(Ok(Image::ABSENT), |cell| read(&key, cell)).map_err(|why| (number, why))?;
             shard.cache.fill(&key.subject, &key.sort, image);
         }
         for (shard, range, rows) in found.ranges {
             let rows = rows.into_iter().map(|(key, cell)| Ok((key.sort.clone(), read(&key, cell)?)));
-            let rows: Vec<_> = rows.collect::<Result<_, String>>()?;
+            let rows: Vec<_> = rows.collect::<Result<_, String>>().map_err(|why| (shard, why))?;
             let of_shard = shards.get_mut(&shard).and_then(|shard| shard.rows.as_mut());
             match of_shard.filter(|of_shard| *of_shard.subject() == range.subject) {
                 Some(of_shard) => of_shard.answer(&range, rows),
@@ -168,12 +173,20 @@ impl Core {
             // what comes before it is committed first; then its range is read again, with their changes in memory
             Err(Undecided::Short(at)) if at > 0 => self.batch_of(at, now_us),
             Err(Undecided::Short(_)) => self.redo(false, now_us),
-            Err(Undecided::Torn(why)) => self.torn(&why),
+            Err(Undecided::Torn(shard, why)) => self.torn(shard, &why),
         }
     }
 
-    /// The store shows what cannot be: perhaps the shard has another owner, and a new start finds out.
-    fn torn(&mut self, why: &str) -> Action {
-        self.restart(format!("what the store holds cannot be: {why}"))
+    /// The store shows what cannot be: perhaps the shard has another owner, and a new start finds out. When it shows that
+    /// again, an operator must look; the other shards go on.
+    fn torn(&mut self, shard: i32, why: &str) -> Action {
+        if self.torn.contains(&shard) {
+            self.phase = Phase::Polling;
+            return Action::Halt(shard, Halt::Torn { what: why.to_owned() });
+        }
+        self.assignment = None;
+        self.pending.clear();
+        let why = format!("what the store holds of shard {shard} cannot be: {why}");
+        Action::Restart { why, fenced: false, torn: Some(shard) }
     }
 }

@@ -92,6 +92,12 @@ pub enum Halt {
         /// Topic, prefix included.
         topic: String,
     },
+    /// The store shows what no history of the shard can have led to, also to a new owner.
+    #[error("what the store holds cannot be, and a fresh start shows it again: {what}; see the runbook page \"torn view\"")]
+    Torn {
+        /// What cannot be.
+        what: String,
+    },
     /// A record of a version this program does not know.
     #[error("the log record at offset {offset} was written by a newer version ({version}); run that version")]
     Version {

@@ -19,7 +19,8 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// An input with its headers, bytes: larger ones are dead-lettered.
     pub input_bytes: usize,
-    /// A row image, bytes; a larger one makes the input `too_large`.
+    /// Rows of one subject in one frame, bytes: a batch ends before the input that goes over it. An input whose rows, timers
+    /// and effects do so by themselves is `too_large`.
     pub row_bytes: usize,
     /// A result, bytes; a larger one makes the input `too_large`.
     pub result_bytes: usize,

@@ -126,7 +126,12 @@ pub enum Action {
         why: String,
         /// Another producer uses the slot's transactional id.
         fenced: bool,
+        /// The store showed what cannot be of this shard: another one may own it, and a start finds out.
+        torn: Option<i32>,
     },
+    /// Read nothing more of this shard: it showed what cannot be, and a start did not mend it. Answered by
+    /// [`Event::Halted`].
+    Halt(i32, Halt),
     /// Stop the process in order: going on would be wrong.
     Stop(String),
 }

@@ -113,6 +113,49 @@ fn a_poisonous_input_is_set_aside_and_its_neighbours_go_on() {
 }
 
 #[test]
+fn a_batch_ends_before_the_input_that_is_too_much_for_its_subject_in_one_frame() {
+    let mut world = World::with(|settings| settings.limits.row_bytes = 2_000);
+    let inputs: Vec<_> = (0..40).map(|n| format!("a pass:row {n:0200}")).collect();
+    world.send_all(inputs.iter().map(String::as_str));
+    world.send_all(["b +1"]);
+    world.run();
+    let (_, log) = world.log_of("a");
+    let data: Vec<_> = log.iter().filter(|record| record.headers.count() == 0).map(|record| record.value.len()).collect();
+    assert!(data.len() >= 5 && data.iter().all(|bytes| *bytes < 2_400), "{data:?}");
+    world.send_all(["a first 100"]);
+    world.run();
+    assert_eq!(world.results("a"), [(1, (0..40).sum())], "all of them are there");
+    assert_eq!((world.dead(), world.results("b")), (vec![], vec![(1, 1)]));
+}
+
+#[test]
+fn inputs_that_wait_count_for_their_subjects_share_too() {
+    let mut world = World::with(|settings| settings.limits.row_bytes = 3_000);
+    let inputs: Vec<_> = (0..10).map(|n| format!("a need {n:0900}")).collect();
+    world.send_all(["a need 1"]);
+    world.send_all(inputs.iter().map(String::as_str));
+    world.run();
+    assert_eq!(world.parked("a"), 11);
+    let (_, log) = world.log_of("a");
+    assert!(log.iter().all(|record| record.value.len() < 4_500));
+    world.send_all(["a pass:+100"]);
+    world.run();
+    world.pass(60_000_000);
+    world.run();
+    assert_eq!((world.parked("a"), world.results("a").len(), world.dead()), (0, 12, vec![]));
+}
+
+#[test]
+fn a_decision_that_no_frame_can_hold_is_too_large_and_its_neighbours_go_on() {
+    let mut world = World::with(|settings| settings.limits.row_bytes = 2_000);
+    let (row, effect) = (format!("a row {:02100}", 1), format!("a effect {:02100}", 1));
+    world.send_all(["a +1", &row, &effect, "a +2"]);
+    world.run();
+    assert_eq!(world.dead(), ["too_large", "too_large"]);
+    assert_eq!(world.results("a"), [(1, 1), (2, 3)]);
+}
+
+#[test]
 fn a_record_on_a_foreign_partition_is_a_dead_letter() {
     let mut world = World::new();
     world.send_to_partition("a +1", 1 - World::home("a"));

@@ -1,5 +1,7 @@
 //! What a batch wants to happen, all of it or nothing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use state::Frame;
 
@@ -85,4 +87,6 @@ pub struct ShardChange {
     pub bytes: usize,
     /// The new tip; `applied` is set from the trailer's delivery report.
     pub tip: Tip,
+    /// Subjects that were or are held, and how many of their inputs wait now.
+    pub held: Vec<(Arc<str>, i64)>,
 }

@@ -2,6 +2,7 @@
 
 mod shards;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -38,14 +39,19 @@ pub(crate) enum Ended {
     /// The process stops.
     Shutdown,
     /// Start again, with backoff.
-    Restart { why: String, fenced: bool },
+    Restart {
+        why: String,
+        fenced: bool,
+        /// See [`Action::Restart`].
+        torn: Option<i32>,
+    },
     /// Going on would be wrong.
     Stop(String),
 }
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
-        Self::Restart { why: failure.why().to_owned(), fenced: matches!(failure, Failure::Fenced(_)) }
+        Self::Restart { why: failure.why().to_owned(), fenced: matches!(failure, Failure::Fenced(_)), torn: None }
     }
 }
 
@@ -69,8 +75,9 @@ pub(crate) struct Session<'w> {
 }
 
 impl<'w> Session<'w> {
-    /// Step 1 of the protocol: the producer first (it aborts what the slot left open), then the group.
-    pub(crate) fn start(worker: &'w Worker) -> Result<Self, Failure> {
+    /// Step 1 of the protocol: the producer first (it aborts what the slot left open), then the group. Shards in `torn` are
+    /// halted when the store shows again what cannot be.
+    pub(crate) fn start(worker: &'w Worker, torn: BTreeSet<i32>) -> Result<Self, Failure> {
         let Worker { options, settings, topics, parts, .. } = worker;
         let group = format!("{}forebay.{}", options.prefix, settings.stream);
         let producer = worker.blocking(|| Producer::start(&options.kafka, &worker.transactional_id()))?;
@@ -84,6 +91,7 @@ impl<'w> Session<'w> {
         consumer.subscribe(&inputs).map_err(|error| Failure::Restart(format!("subscribe: {error}")))?;
         let Applier { jobs, acks, done: applier_done } = applier::start(worker);
         let core = Core::new(settings.clone(), parts.logic.clone(), &options.slot, &host_name(), worker.fresh_writer());
+        let core = core.after_torn(torn);
         let traces = Traces::new(settings.stream.clone());
         let (registry, tokio) = (parts.registry.clone(), worker.tokio.clone());
         Ok(Self {
@@ -124,7 +132,10 @@ impl<'w> Session<'w> {
                 return Ended::Shutdown;
             }
             let event = match action {
-                Action::Restart { why, fenced } => return Ended::Restart { why, fenced },
+                Action::Restart { why, fenced, torn } => {
+                    torn.iter().for_each(|_| metrics::torn_view(stream));
+                    return Ended::Restart { why, fenced, torn };
+                }
                 Action::Stop(why) => return Ended::Stop(why),
                 action => self.passing(action).unwrap_or_else(Event::Failed),
             };
@@ -244,6 +255,10 @@ impl<'w> Session<'w> {
                 self.lost_at = Some(Instant::now());
                 self.worker.blocking(|| self.producer.abort()).map(|()| Event::Done)
             }
+            Action::Halt(shard, halt) => {
+                metrics::torn_view(&self.worker.settings.stream);
+                self.let_go(vec![(shard, halt)])
+            }
             Action::Restart { why, .. } | Action::Stop(why) => Err(Failure::Restart(why)),
         }
     }
@@ -252,7 +267,7 @@ impl<'w> Session<'w> {
     fn consumer_ended(&self) -> Option<Ended> {
         let (code, why) = self.consumer.client().fatal_error()?;
         if matches!(code, rdkafka::types::RDKafkaErrorCode::FencedInstanceId) {
-            return Some(Ended::Restart { why: format!("the consumer was fenced: {why}"), fenced: true });
+            return Some(Ended::Restart { why: format!("the consumer was fenced: {why}"), fenced: true, torn: None });
         }
         Some(Ended::Stop(format!("the consumer cannot go on ({code}): {why}")))
     }
@@ -295,6 +310,8 @@ impl<'w> Session<'w> {
         let shards = self.core.assignment().into_iter().flat_map(|assignment| assignment.shards.values());
         let frames = shards.clone().map(|shard| shard.backlog().0).sum();
         metrics::targets(&self.worker.place, self.core.targets());
+        let held = shards.clone().flat_map(|shard| shard.held.values().copied());
+        metrics::held(&self.worker.place, held.clone().count(), held.max().unwrap_or(0));
         metrics::single(&self.worker.place, shards.clone().filter(|shard| shard.single.is_some()).count());
         metrics::agenda(&self.worker.place, shards.clone().map(|shard| shard.agenda.len()).sum());
         if let Some(reach) = shards.map(|shard| shard.dedupe.reach_ms(shard.tip.horizon)).min() {

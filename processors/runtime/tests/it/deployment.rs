@@ -260,6 +260,30 @@ impl Deployment {
         Some(Airport::decode(datum).unwrap().flights)
     }
 
+    /// Waits until the store holds a row.
+    pub(crate) async fn await_row(&self, subject: &str, sort: &str) {
+        let shard = state::Shard { stream: "flights".into(), number: self.partition(subject) };
+        let key = state::RowKey { subject: subject.into(), sort: sort.into() };
+        let read = || async { self.store.rows(&shard, std::slice::from_ref(&key)).await.ok()?.pop()??.val };
+        testkit::eventually_async(PATIENCE, read).await;
+    }
+
+    /// A row disappears from the store, which no history explains.
+    pub(crate) async fn lose_row(&self, subject: &str, sort: &str) {
+        let key = state::RowKey { subject: subject.into(), sort: sort.into() };
+        let frame = state::Frame {
+            shard: state::Shard { stream: "flights".into(), number: self.partition(subject) },
+            n: 0,
+            ts: i64::MAX,
+            rows: vec![state::RowWrite { key, val: None, expire_at: None }],
+            agenda: Vec::new(),
+            status: Vec::new(),
+            dedupe: Vec::new(),
+            dedupe_ended: Vec::new(),
+        };
+        self.store.apply(&frame).await.unwrap();
+    }
+
     /// The store is lost.
     pub(crate) fn lose_store(&mut self) {
         self.store = Arc::new(Memory::new());

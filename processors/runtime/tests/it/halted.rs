@@ -42,6 +42,24 @@ async fn events_deleted_before_they_were_processed_halt_their_shard_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lost_a_parked_input_halts_its_shard_after_one_fresh_start() {
+    let deployment = Deployment::new("torn").await;
+    let worker = deployment.start("slot").await;
+    // waits for another flight, and is tried again after a while
+    deployment.depart("ATL", 668, "waits").await;
+    deployment.await_row("ATL", "~park/0").await;
+    Deployment::stop(worker).await;
+    deployment.lose_row("ATL", "~park/0").await;
+    let worker = deployment.start("slot").await;
+    let said = Deployment::says(&worker, "1 are halted").await;
+    assert!(said.contains("the parked input 0 of ATL is missing") && said.contains("torn view"), "{said}");
+    deployment.depart("DTW", 5, "goes on").await;
+    deployment.await_records(&deployment.topics.results("flights"), 1).await;
+    Deployment::stop(worker).await;
+    assert!(!deployment.audit(false).await.is_clean(), "the audit finds it too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_emptied_by_retention_goes_on_by_itself_when_the_store_has_all_of_it() {
     let deployment = begun("emptied").await;
     deployment.kafka.delete_records(&deployment.topics.log("flights"), deployment.partition("ATL"), -1).await;

@@ -4,21 +4,80 @@ use std::time::Duration;
 
 use scylla::client::session_builder::SessionBuilder;
 use state::cql::wait_ready;
-use state::{Cql, CqlOptions, Error, StateStore};
+use state::{Cql, CqlOptions, Error, Mark, Shard, StateStore};
 use tokio::time::Instant;
 
 use crate::stores::{cql_address, cql_options, run};
+
+fn shard(stream: &str) -> Shard {
+    Shard { stream: stream.into(), number: 0 }
+}
+
+fn mark() -> Mark {
+    Mark { applied: 700, n: 7, ts: 70, positions: [("s.events".to_owned(), 3)].into(), horizon: 60, agenda_floor: 1 }
+}
 
 #[test]
 fn many_processes_may_create_the_schema_at_once() {
     run(async {
         let options = cql_options("race").await;
-        let all = futures::future::join_all((0..3).map(|_| Cql::connect(&options))).await;
-        for store in all {
-            store.unwrap().open_stream("s", 2, 4).await.unwrap();
+        // each with a session of its own, like processes that are rolled out together
+        let open = async || {
+            let store = Cql::connect(&options).await?;
+            store.open_stream("s", 2, 4).await?;
+            Ok::<_, Error>(store)
+        };
+        for store in futures::future::join_all((0..8).map(|_| open())).await {
+            store.unwrap().set_marks(&[(shard("s"), mark())]).await.unwrap();
         }
         let closed = CqlOptions { create_schema: false, ..options };
         Cql::connect(&closed).await.unwrap().open_stream("s", 2, 4).await.unwrap();
+    });
+}
+
+#[test]
+fn a_schema_that_was_left_half_made_is_completed_and_what_it_holds_stays() {
+    run(async {
+        let options = cql_options("half").await;
+        let keyspace = format!("{}{}", options.prefix, options.keyspace);
+        let session = SessionBuilder::new().known_node(cql_address().await).build().await.unwrap();
+        let execute = async |text: &str| session.query_unpaged(text.replace("{ks}", &keyspace), ()).await.unwrap();
+        execute(
+            "CREATE KEYSPACE {ks} WITH replication = {'class': 'NetworkTopologyStrategy', 'replication_factor': 1} \
+             AND durable_writes = true",
+        )
+        .await;
+        execute("CREATE TABLE {ks}.shards (stream text, shard int, val blob, PRIMARY KEY ((stream, shard)))").await;
+        let before = Cql::connect(&options).await.unwrap();
+        before.set_marks(&[(shard("s"), mark())]).await.unwrap();
+        // a process of the version that knew no versions leaves tables without one
+        execute("DROP TABLE {ks}.schema_version").await;
+        let refused = Cql::connect(&CqlOptions { create_schema: false, ..options.clone() }).await;
+        assert!(matches!(&refused, Err(Error::Refused(text)) if text.contains("version 0")), "{:?}", refused.err());
+        for store in futures::future::join_all((0..4).map(|_| Cql::connect(&options))).await {
+            assert_eq!(store.unwrap().mark(&shard("s")).await.unwrap(), Some(mark()));
+        }
+        Cql::connect(&CqlOptions { create_schema: false, ..options }).await.unwrap();
+    });
+}
+
+#[test]
+fn a_schema_or_a_layout_of_another_version_is_refused_and_left_as_it_is() {
+    run(async {
+        let options = cql_options("newer").await;
+        let keyspace = format!("{}{}", options.prefix, options.keyspace);
+        let store = Cql::connect(&options).await.unwrap();
+        let session = SessionBuilder::new().known_node(cql_address().await).build().await.unwrap();
+        let execute = async |text: &str| session.query_unpaged(text.replace("{ks}", &keyspace), ()).await.unwrap();
+        execute("INSERT INTO {ks}.streams (stream, partitions, buckets, layout) VALUES ('old', 2, 4, 0)").await;
+        let refused = store.open_stream("old", 2, 4).await;
+        assert!(matches!(&refused, Err(Error::Refused(_))), "{refused:?}");
+        execute("INSERT INTO {ks}.schema_version (component, version) VALUES ('state', 99) USING TIMESTAMP 99").await;
+        for refused in futures::future::join_all((0..2).map(|_| Cql::connect(&options))).await {
+            assert!(matches!(&refused, Err(Error::Refused(text)) if text.contains("newer program")), "{:?}", refused.err());
+        }
+        let version = execute("SELECT version FROM {ks}.schema_version").await.into_rows_result().unwrap();
+        assert_eq!(version.first_row::<(i32,)>().unwrap().0, 99);
     });
 }
 

@@ -33,6 +33,8 @@ impl ShardWork<'_, '_> {
             dedupe_ended: shard.dedupe.ended(horizon).collect(),
         };
         let number = shard.shard.number;
+        let held = works.iter().filter(|work| work.was_held || work.head.front < work.head.back);
+        let held = held.map(|work| (work.subject.clone(), work.head.back - work.head.front)).collect();
         transaction.attempts.extend(attempts);
         transaction.records.extend(records);
         let first_data = transaction.records.len();
@@ -70,7 +72,7 @@ impl ShardWork<'_, '_> {
         let moved = positions.into_iter().map(|(feed, offset)| (Inlet { feed, shard: number }, offset));
         transaction.positions.extend(moved);
         (tip.n, tip.ts, tip.horizon, tip.agenda_floor) = (n, ts, horizon, trailer.agenda_floor);
-        transaction.changes.push(ShardChange { shard: number, frame, bytes, tip });
+        transaction.changes.push(ShardChange { shard: number, frame, bytes, tip, held });
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Work {
     pub(super) rows: Vec<Slot>,
     /// Bytes of the rows.
     pub(super) bytes: usize,
+    /// It was held before this batch.
+    pub(super) was_held: bool,
     pub(super) changed: bool,
     pub(super) agenda: BTreeMap<AgendaKey, Option<Bytes>>,
     pub(super) status: Vec<StatusWrite>,
@@ -73,6 +75,7 @@ impl ShardWork<'_, '_> {
         let head = head.map_err(|error| Stop::Torn(format!("the head row of {subject}: {error}")))?.unwrap_or_default();
         self.works.push(Work {
             subject: subject.clone(),
+            was_held: head.front < head.back,
             head,
             rows: Vec::new(),
             bytes: 0,
@@ -137,6 +140,7 @@ impl ShardWork<'_, '_> {
         decision: &RawDecision,
     ) -> Result<(Vec<Product>, u64), Stop> {
         let split = self.split(at, decision)?;
+        self.check_size(decision)?;
         self.check_timers(at, &decision.timers)?;
         self.check_effects(at, &decision.effects)?;
         let mut sends = told.sends(&decision.sends, self.settings)?;
@@ -156,6 +160,18 @@ impl ShardWork<'_, '_> {
         self.cancel_effects(at, &decision.cancels);
         self.start_effects(at, told, tracking, &decision.effects);
         Ok((products, sent))
+    }
+
+    /// What one decision writes must fit a frame, timers and effects included.
+    fn check_size(&self, decision: &RawDecision) -> Result<(), (Reason, String)> {
+        let rows = decision.rows.iter().filter_map(|change| change.row.as_ref()).map(|(_, datum)| datum.len());
+        let timers = decision.timers.iter().filter_map(|(_, set)| set.as_ref()).map(|(_, payload)| payload.len());
+        let effects = decision.effects.iter().map(|start| start.argument.len());
+        let (bytes, max) = (rows.chain(timers).chain(effects).sum::<usize>(), self.settings.limits.row_bytes);
+        if bytes > max {
+            return Err((Reason::TooLarge, format!("rows, timers and effects of {bytes} bytes; {max} are allowed")));
+        }
+        Ok(())
     }
 
     pub(super) fn framed(&self, record: &str, datum: &[u8]) -> Result<Bytes, (Reason, String)> {

@@ -51,6 +51,10 @@ pub(super) struct World {
     pub(super) deaths: usize,
     pub(super) store_is_deaf: bool,
     core: Core,
+    /// The store holds what no history explains.
+    damaged: bool,
+    /// Shards for which a start was made.
+    torn: BTreeSet<i32>,
     next: Option<Action>,
     events: BTreeMap<i32, Vec<Arrived>>,
     /// Results of a followed stream.
@@ -85,6 +89,8 @@ impl World {
             restarts: 0,
             deaths: 0,
             store_is_deaf: false,
+            damaged: false,
+            torn: BTreeSet::new(),
             next: None,
             events: BTreeMap::new(),
             followed: BTreeMap::new(),
@@ -213,7 +219,7 @@ impl World {
     /// The group gives all shards to a new owner.
     pub(super) fn take_over(&mut self) {
         self.instances += 1;
-        self.core = core(&self.settings, self.instances);
+        self.core = core(&self.settings, self.instances).after_torn(self.torn.clone());
         self.staged.clear();
         self.acks.clear();
         self.unheard.clear();
@@ -260,7 +266,7 @@ impl World {
             self.next = Some(step.action);
         }
         let settled = |assignment: &Assignment| assignment.shards.values().all(|shard| shard.backlog().0 == 0);
-        if self.core.assignment().is_some_and(settled) {
+        if !self.damaged && self.core.assignment().is_some_and(settled) {
             self.check();
         }
     }
@@ -312,8 +318,10 @@ impl World {
                 self.staged.clear();
                 Event::Done
             }
-            Action::Restart { why, .. } => {
+            Action::Halt(shard, halt) => Event::Halted(vec![(shard, halt)]),
+            Action::Restart { why, torn, .. } => {
                 self.restarts += 1;
+                self.torn.extend(torn);
                 // a worker that cannot start waits longer and longer; after a planted fault it can
                 if self.restarts < 5 || why == "planted" {
                     self.take_over();
@@ -525,7 +533,7 @@ impl World {
             dedupe_ended: Vec::new(),
         };
         wait(self.store.apply(&frame));
-        self.store_is_deaf = true;
+        self.damaged = true;
     }
 
     /// The oldest attempt the core asked for ends.
@@ -599,6 +607,11 @@ impl World {
     /// Frames with records of the subject's shard so far.
     pub(super) fn frames(&self, subject: &str) -> i64 {
         self.core.assignment().unwrap().shards[&Self::home(subject)].tip.n
+    }
+
+    /// Why the subject's shard does not run.
+    pub(super) fn halted(&self, subject: &str) -> Option<String> {
+        self.core.assignment().unwrap().halted.get(&Self::home(subject)).map(ToString::to_string)
     }
 
     /// Frames of the subject's shard that the store has not acknowledged.

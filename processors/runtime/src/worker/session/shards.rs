@@ -26,6 +26,11 @@ impl Session<'_> {
         if halted.is_empty() {
             return Err(Failure::Restart(format!("consume: {why}")));
         }
+        self.let_go(halted)
+    }
+
+    /// Reads nothing more of these shards; the others run on.
+    pub(super) fn let_go(&mut self, halted: Vec<(i32, Halt)>) -> Result<Event, Failure> {
         for (number, halt) in &halted {
             tracing::error!(stream = %self.worker.settings.stream, shard = number, %halt, "the shard is halted");
         }

@@ -119,7 +119,7 @@ impl Session {
         let mut action = Action::Poll { take: false, inputs_max: 0 };
         loop {
             let event = match action {
-                Action::Restart { why, fenced } => {
+                Action::Restart { why, fenced, .. } => {
                     self.place.tell(|| format!("restart: {why}"));
                     return Ended::Restart { fenced };
                 }
@@ -184,6 +184,7 @@ impl Session {
             }
             Action::Commit => self.commit().await,
             Action::Abort => self.abort().await,
+            Action::Halt(shard, halt) => Err(Failure::Restart(format!("shard {shard}: {halt}"))),
             Action::Restart { why, .. } | Action::Stop(why) => Err(Failure::Restart(why)),
         }
     }
