@@ -6,7 +6,9 @@ use testkit::{Proxy, checkers};
 use crate::deployment::Deployment;
 use crate::streams::{SHARDS, Streams, Words, of_type, row, text_of, words};
 
-const ORDERS: &str = r#"
+/// What makes orders follow stock.
+pub(crate) const FOLLOW: &str = "[[follow]]\nstream = \"stock\"\ntypes = [\"stock.taken\"]\n";
+pub(crate) const ORDERS: &str = r#"
 title = "Orders"
 partitions = 4
 native = true
@@ -27,7 +29,7 @@ schema = "test/words.avsc"
 [[row]]
 schema = "test/words.avsc"
 "#;
-const STOCK: &str = r#"
+pub(crate) const STOCK: &str = r#"
 title = "Stock"
 partitions = 4
 shard_rows = true
@@ -56,7 +58,7 @@ fn number(rows: &Rows<Words>, sort: &str) -> i64 {
 const INVENTORY: &str = "*";
 
 /// Numbers its orders per item, and counts what stock tells of an item.
-struct Orders;
+pub(crate) struct Orders;
 
 impl Processor for Orders {
     const NAME: &'static str = "orders";
@@ -85,7 +87,7 @@ impl Processor for Orders {
 }
 
 /// Counts an item, and what its shard has taken in all, and sees whether orders come in the order they were sent in.
-struct Stock;
+pub(crate) struct Stock;
 
 impl Processor for Stock {
     const NAME: &'static str = "stock";

@@ -38,3 +38,5 @@ mod simulation;
 mod streams;
 #[cfg(test)]
 mod unsure_store;
+#[cfg(test)]
+mod upgrade;
