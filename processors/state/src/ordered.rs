@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Mutex;
 
 pub(crate) use self::layout::forgettable;
 use self::layout::{Key, behind};
@@ -42,11 +43,15 @@ pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// A store over an ordered map. Clones share it.
 #[derive(Clone)]
-pub struct OrderedStore<M>(Arc<M>);
+pub struct OrderedStore<M> {
+    map: Arc<M>,
+    /// The map has one writer at a time anyway: whoever waits does so here, where it costs no thread.
+    turn: Arc<Mutex<()>>,
+}
 
 impl<M: Ordered> OrderedStore<M> {
     pub(crate) fn over(map: M) -> Self {
-        Self(Arc::new(map))
+        Self { map: Arc::new(map), turn: Arc::default() }
     }
 
     async fn run<T: Send + 'static>(
@@ -56,9 +61,9 @@ impl<M: Ordered> OrderedStore<M> {
     ) -> Result<T, Error> {
         let _timed = Timed::start(M::KIND, operation);
         if !M::BLOCKS {
-            return work(&self.0);
+            return work(&self.map);
         }
-        let map = self.0.clone();
+        let map = self.map.clone();
         let done = tokio::task::spawn_blocking(move || work(&map)).await;
         done.unwrap_or_else(|error| Err(Error::Unavailable(format!("a call into the store ended: {error}"))))
     }
@@ -89,12 +94,14 @@ impl<M: Ordered> StateStore for OrderedStore<M> {
 
     async fn apply(&self, frame: &Frame) -> Result<(), Error> {
         let frame = frame.clone();
+        let _turn = self.turn.lock().await;
         self.run("apply", move |map| map.update(false, &mut |map| writes_of(map, &frame))).await
     }
 
     async fn set_marks(&self, marks: &[(Shard, Mark)]) -> Result<(), Error> {
         let mut marks = marks.to_vec();
         marks.sort_by_key(|(_, mark)| mark.ts); // the last of a shard is the one that stays
+        let _turn = self.turn.lock().await;
         self.run("set_marks", move |map| {
             map.update(true, &mut |map| {
                 let mut writes = Vec::new();
@@ -226,17 +233,29 @@ impl<M: Ordered> StateStore for OrderedStore<M> {
     }
 }
 
-/// What of a frame is news to the map.
+/// What of a frame is news to the map. A frame newer than every other of its shard wins everywhere (S1), so nothing is
+/// compared for it; status is not bound to a shard and always compared.
 fn writes_of<M: Ordered + ?Sized>(map: &M, frame: &Frame) -> Result<Writes, Error> {
     let Frame { shard, ts, .. } = frame;
-    let mut writes = Vec::with_capacity(frame.rows.len() + frame.agenda.len() + frame.status.len() + frame.dedupe.len());
+    let newest = newest(map, shard)?;
+    let wins = newest.is_some_and(|newest| newest < *ts);
+    let count = frame.rows.len() + frame.agenda.len() + frame.status.len() + frame.dedupe.len();
+    let mut writes = Vec::with_capacity(count + 1);
+    let put_own = |writes: &mut Writes, key: Vec<u8>, cell: &Cell| {
+        if wins {
+            writes.push((key, Some(layout::encode(cell))));
+            return Ok(());
+        }
+        put(map, writes, key, cell)
+    };
+    let rows = Key::rows(shard);
     for row in &frame.rows {
         let cell = Cell { ts: *ts, val: row.val.clone(), expire_at: row.expire_at.filter(|_| row.val.is_some()) };
-        put(map, &mut writes, Key::row(shard, &row.key.subject, &row.key.sort), &cell)?;
+        put_own(&mut writes, rows.row_below(&row.key.subject, &row.key.sort), &cell)?;
     }
     for item in &frame.agenda {
         let cell = Cell { ts: *ts, val: agenda_value(item), expire_at: None };
-        put(map, &mut writes, Key::agenda(shard, &item.key), &cell)?;
+        put_own(&mut writes, Key::agenda(shard, &item.key), &cell)?;
     }
     for part in &frame.status {
         let cell = Cell { ts: *ts, val: Some(part.val.clone()), expire_at: part.expire_at };
@@ -247,13 +266,35 @@ fn writes_of<M: Ordered + ?Sized>(map: &M, frame: &Frame) -> Result<Writes, Erro
         let ended = map.get(&minute.clone().end())?.map(|bytes| layout::decode(&bytes)).transpose()?;
         if ended.is_none_or(|ended| ended.ts < row.ts) {
             let cell = Cell { ts: row.ts, val: Some(row.keys.clone()), expire_at: None };
-            put(map, &mut writes, minute.long(row.ts).end(), &cell)?;
+            put_own(&mut writes, minute.long(row.ts).end(), &cell)?;
         }
     }
     for minute in &frame.dedupe_ended {
         end_minute(map, &mut writes, Key::minute(shard, *minute).end(), *ts)?;
     }
+    if wins {
+        writes.push((Key::newest(shard), Some(ts.to_be_bytes().to_vec())));
+    }
     Ok(writes)
+}
+
+/// The highest time of all frames of the shard that the map has; `None` where that is not known, because the map was
+/// written before this was kept.
+fn newest<M: Ordered + ?Sized>(map: &M, shard: &Shard) -> Result<Option<i64>, Error> {
+    if let Some(bytes) = map.get(&Key::newest(shard))? {
+        return layout::long(&bytes).map(Some);
+    }
+    for from in Key::tables(shard) {
+        let mut empty = true;
+        map.scan(&from, &behind(&from), &mut |_, _| {
+            empty = false;
+            Ok(ControlFlow::Break(()))
+        })?;
+        if !empty {
+            return Ok(None);
+        }
+    }
+    Ok(Some(i64::MIN))
 }
 
 fn put<M: Ordered + ?Sized>(map: &M, writes: &mut Writes, key: Vec<u8>, cell: &Cell) -> Result<(), Error> {

@@ -15,6 +15,7 @@ const AGENDA: u8 = b'a';
 const DEDUPE: u8 = b'd';
 const STATUS: u8 = b'e';
 const MARKS: u8 = b'm';
+const NEWEST: u8 = b'n';
 const STREAMS: u8 = b's';
 
 const LIVE: u8 = 1;
@@ -36,6 +37,16 @@ impl Key {
         Self::of(MARKS, shard).0
     }
 
+    /// The highest time of a shard's frames.
+    pub(super) fn newest(shard: &Shard) -> Vec<u8> {
+        Self::of(NEWEST, shard).0
+    }
+
+    /// Where the tables begin that only frames of this shard write.
+    pub(super) fn tables(shard: &Shard) -> [Vec<u8>; 3] {
+        [ROWS, AGENDA, DEDUPE].map(|table| Self::of(table, shard).0)
+    }
+
     /// Rows of a shard; subject and sort follow.
     pub(super) fn rows(shard: &Shard) -> Self {
         Self::of(ROWS, shard)
@@ -43,7 +54,14 @@ impl Key {
 
     /// One row.
     pub(super) fn row(shard: &Shard, subject: &str, sort: &str) -> Vec<u8> {
-        Self::of(ROWS, shard).text(subject).raw(sort)
+        Self::rows(shard).row_below(subject, sort)
+    }
+
+    /// One row of the shard whose [`Key::rows`] this is.
+    pub(super) fn row_below(&self, subject: &str, sort: &str) -> Vec<u8> {
+        let mut key = Vec::with_capacity(self.0.len() + subject.len() + 2 + sort.len());
+        key.extend_from_slice(&self.0);
+        Self(key).text(subject).raw(sort)
     }
 
     /// One agenda item.
@@ -102,6 +120,10 @@ impl Key {
     }
 
     fn escape(&mut self, text: &str) {
+        if !text.as_bytes().contains(&0) {
+            self.0.extend_from_slice(text.as_bytes());
+            return;
+        }
         for &byte in text.as_bytes() {
             self.0.push(byte);
             if byte == 0 {
@@ -148,6 +170,11 @@ pub(super) fn subject_and_sort(key: &[u8], skip: usize) -> Result<(String, Strin
 pub(super) fn long_at(key: &[u8], skip: usize) -> Result<i64, Error> {
     let bytes = key.get(skip..skip + 8).and_then(|bytes| bytes.try_into().ok());
     bytes.map(|bytes| (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64).ok_or_else(|| damaged("a key with a number"))
+}
+
+/// A whole value that is a number.
+pub(super) fn long(bytes: &[u8]) -> Result<i64, Error> {
+    bytes.try_into().map(i64::from_be_bytes).map_err(|_| damaged("a number of another length"))
 }
 
 /// Text at the end of a key.
