@@ -18,6 +18,10 @@ use crate::store::Error;
 /// Name of the one keyspace.
 const KEYSPACE: &str = "state";
 
+/// Bytes in memory before they become a file. Smaller ones are searched faster and keep the process small; a file is
+/// written the more often.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+
 /// The embedded store. Clones share it; the folder is free again when the last one is dropped.
 pub type Embedded = OrderedStore<Folder>;
 
@@ -49,7 +53,7 @@ impl Folder {
         let cleaning = Arc::new(|_: &str| Some(clean::factory()));
         let opened = std::fs::create_dir_all(path).map_err(fjall::Error::from).and_then(|()| {
             let database = Database::builder(path).with_compaction_filter_factories(cleaning).open()?;
-            let state = database.keyspace(KEYSPACE, KeyspaceCreateOptions::default)?;
+            let state = database.keyspace(KEYSPACE, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))?;
             Ok(Self { database, state, writer: Mutex::new(()) })
         });
         opened.map_err(|error| match error {
