@@ -74,6 +74,9 @@ impl Settings {
             ("statistics.interval.ms", "5000"),
             ("fetch.wait.max.ms", "20"),
             ("fetch.queue.backoff.ms", "5"),
+            // behind a backlog more would only be memory: a transaction takes a few MiB
+            ("queued.max.messages.kbytes", "16384"),
+            ("fetch.message.max.bytes", "524288"),
         ])
     }
 
