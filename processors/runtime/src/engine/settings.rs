@@ -59,7 +59,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            batch_inputs: 2_000,
+            batch_inputs: 5_000,
             batch_bytes: 4 << 20,
             input_bytes: 640 << 10,
             row_bytes: 768 << 10,
