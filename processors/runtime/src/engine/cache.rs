@@ -58,7 +58,8 @@ impl RowCache {
 
     /// The image of a row, `None` when it must be read from the store.
     pub fn get(&mut self, subject: &str, sort: &str) -> Option<&Image> {
-        if !self.young.contains_key(subject)
+        if !self.old.is_empty()
+            && !self.young.contains_key(subject)
             && let Some((name, entry)) = self.old.remove_entry(subject)
         {
             self.young_bytes += entry.bytes;
@@ -83,22 +84,19 @@ impl RowCache {
     /// Publishes a row of the committed frame `frame`.
     pub fn put(&mut self, subject: &Arc<str>, sort: &Arc<str>, image: Image, frame: i64) {
         let size = image.val.as_ref().map_or(0, Bytes::len) + sort.len() + ENTRY_BYTES;
-        let mut entry = self.young.remove(subject).or_else(|| {
-            let entry = self.old.remove(subject)?;
+        if !self.young.contains_key(subject) {
+            let entry = self.old.remove(subject).unwrap_or_default();
             self.young_bytes += entry.bytes;
-            Some(entry)
-        });
-        let entry_ref = entry.get_or_insert_with(Subject::default);
-        entry_ref.frame = entry_ref.frame.max(frame);
-        match entry_ref.rows.iter_mut().find(|(other, _)| other == sort) {
-            Some((_, old)) => *old = image,
-            None => entry_ref.rows.push((sort.clone(), image)),
-        }
-        entry_ref.bytes += size;
-        self.young_bytes += size;
-        if let Some(entry) = entry {
             self.young.insert(subject.clone(), entry);
         }
+        let Some(entry) = self.young.get_mut(subject) else { return };
+        entry.frame = entry.frame.max(frame);
+        match entry.rows.iter_mut().find(|(other, _)| other == sort) {
+            Some((_, old)) => *old = image,
+            None => entry.rows.push((sort.clone(), image)),
+        }
+        entry.bytes += size;
+        self.young_bytes += size;
     }
 
     /// Frames up to `frame` are acknowledged: their rows may be evicted from now on. Called at the start of a batch

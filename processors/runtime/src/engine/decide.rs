@@ -76,20 +76,22 @@ pub fn decide(
     let mut tally = Tally::default();
     let records = inputs.iter().filter(|input| matches!(input.origin, Origin::Topic)).count();
     let mut transaction = Transaction { inputs: records, ended, ..Transaction::default() };
-    let mut by_shard: BTreeMap<i32, Vec<(usize, Prepared)>> = BTreeMap::new();
-    for (at, input) in inputs.into_iter().enumerate() {
-        by_shard.entry(input.record.shard).or_default().push((at, input));
-    }
+    let mut order: Vec<(i32, usize)> = inputs.iter().enumerate().map(|(at, input)| (input.record.shard, at)).collect();
+    order.sort_unstable();
+    // inputs are large: each stays where it is until its turn
+    let mut inputs: Vec<Option<Prepared>> = inputs.into_iter().map(Some).collect();
     // an input is short only because of inputs of its own shard, so the first that is short ends the batch for all
     let mut short = None;
-    for (number, inputs) in by_shard {
+    for ours in order.chunk_by(|(one, _), (next, _)| one == next) {
+        let number = ours[0].0;
         let Some(shard) = assignment.shards.get_mut(&number) else { continue };
         let mut work = ShardWork::new(shard, settings, effects, &mut places, &ranges, now_us);
-        for (at, input) in inputs {
+        for (_, at) in ours {
+            let Some(input) = inputs[*at].take() else { continue };
             match work.take(input, &mut tally) {
                 Ok(()) => {}
                 Err(Stop::Short) => {
-                    short = Some(short.map_or(at, |other: usize| other.min(at)));
+                    short = Some(short.map_or(*at, |other: usize| other.min(*at)));
                     break;
                 }
                 // take() has dealt with the others
@@ -334,15 +336,16 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         let context = told.context(&policy.name);
         match guarded(opened, &rows, &context)? {
             Ok(decision) => {
-                let (products, sends) = self.accept(at, told, policy.tracking, &decision)?;
-                tally.processed += 1;
-                tally.sends += sends;
                 // one that has waited has a status row that must not stay behind
                 let waited = policy.tracking != Tracking::None && !told.before.history.is_empty();
+                let kept = waited || policy.tracking == Tracking::All;
+                let (products, sends) = self.accept(at, told, (policy.tracking, kept), &decision)?;
+                tally.processed += 1;
+                tally.sends += sends;
                 if decision.open && policy.tracking != Tracking::None {
                     let status = told.open_status(self.settings);
                     self.works[at].status.push(told.write(&status, self.settings));
-                } else if policy.tracking == Tracking::All || waited {
+                } else if kept {
                     let mut status = told.status(State::Succeeded, self.settings);
                     status.outcome = Some("ok".to_owned());
                     status.code = decision.unchanged.then(|| "unchanged".to_owned());

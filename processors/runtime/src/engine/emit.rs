@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::transaction::{OutRecord, Topic};
 use crate::dead_letter::Reason;
 use crate::processor::{Context, Refusal};
-use crate::time::rfc3339;
+use crate::time::Rfc3339;
 
 /// Products named in a status at the most.
 pub const PRODUCTS_MAX: usize = 32;
@@ -72,12 +72,8 @@ impl Told<'_> {
         }
     }
 
-    /// The record of a result, and its entry in the status.
-    pub fn result(
-        &self,
-        result: &Result<'_>,
-        settings: &Settings,
-    ) -> std::result::Result<(OutRecord, Product), (Reason, String)> {
+    /// The record of a result.
+    pub fn result(&self, result: &Result<'_>, settings: &Settings) -> std::result::Result<OutRecord, (Reason, String)> {
         let Result { ce_type, datum, seq } = *result;
         let Some(id) = settings.results.get(ce_type) else {
             return Err((Reason::Terminal, format!("{ce_type} is no result of {}", settings.stream)));
@@ -88,47 +84,52 @@ impl Told<'_> {
         let mut value = Vec::with_capacity(datum.len() + frame::HEAD);
         frame::begin(*id, &mut value);
         value.extend_from_slice(datum);
-        let record = OutRecord {
+        let same = |key: &&Bytes| key[..] == *self.subject.as_bytes();
+        let key = self.record.key.as_ref().filter(same).cloned();
+        Ok(OutRecord {
             topic: Topic::Results,
             shard: self.record.shard,
-            key: Some(Bytes::copy_from_slice(self.subject.as_bytes())),
+            key: Some(key.unwrap_or_else(|| Bytes::copy_from_slice(self.subject.as_bytes()))),
             value: value.into(),
             headers: self.headers(ce_type, seq, settings),
             timestamp_ms: Some(self.ts / 1_000),
             trailer: false,
-        };
-        let product = Product {
+        })
+    }
+
+    /// The entry of a result in the status.
+    pub fn product(&self, result: &Result<'_>, settings: &Settings) -> Product {
+        Product {
             kind: "result".to_owned(),
             stream: settings.stream.to_string(),
             subject: self.subject.to_string(),
-            event_type: ce_type.to_owned(),
-            seq: Some(seq),
+            event_type: result.ce_type.to_owned(),
+            seq: Some(result.seq),
             key: None,
-        };
-        Ok((record, product))
+        }
     }
 
     fn headers(&self, ce_type: &str, seq: i64, settings: &Settings) -> HeaderList {
-        let mut headers = HeaderList::builder(384);
+        let mut headers = HeaderList::builder(if settings.headers == HeaderStyle::CloudEvents { 384 } else { 160 });
         if settings.headers == HeaderStyle::CloudEvents {
             headers.push(names::HEADER_CE_SPECVERSION, b"1.0");
             headers.push(names::HEADER_CE_ID, key::result_id(self.subject, seq).as_bytes());
             headers.push(names::HEADER_CE_SOURCE, names::stream_source(&settings.stream).as_bytes());
             headers.push(names::HEADER_CE_TYPE, ce_type.as_bytes());
-            headers.push(names::HEADER_CE_TIME, rfc3339(self.ts).as_bytes());
+            headers.push_text(names::HEADER_CE_TIME, Rfc3339(self.ts));
             if let Some(principal) = &self.envelope.principal {
-                headers.push(names::HEADER_CE_PRINCIPAL, format!("{}/{}", principal.account, principal.id).as_bytes());
+                headers.push_text(names::HEADER_CE_PRINCIPAL, format_args!("{}/{}", principal.account, principal.id));
             }
         }
         if self.envelope.hops > 0 {
-            headers.push(names::HEADER_CE_HOPS, self.envelope.hops.to_string().as_bytes());
+            headers.push_text(names::HEADER_CE_HOPS, self.envelope.hops);
         }
-        headers.push(names::HEADER_SEQ, seq.to_string().as_bytes());
+        headers.push_text(names::HEADER_SEQ, seq);
         match self.cause {
             Some(cause) => headers.push(names::HEADER_CAUSE, cause.as_bytes()),
-            None => headers.push(names::HEADER_CAUSE, self.key.to_string().as_bytes()),
+            None => headers.push_text(names::HEADER_CAUSE, self.key),
         }
-        headers.push(names::HEADER_CAUSED_AT, rfc3339(self.appended * 1_000).as_bytes());
+        headers.push_text(names::HEADER_CAUSED_AT, Rfc3339(self.appended * 1_000));
         if let Some(parent) = &self.envelope.traceparent {
             headers.push(names::HEADER_TRACEPARENT, parent.as_bytes());
         }

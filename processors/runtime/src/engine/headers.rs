@@ -1,5 +1,7 @@
 //! Record headers as one flat buffer: parsed only when somebody asks.
 
+use std::fmt::{self, Write as _};
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A list of Kafka record headers in one allocation. Order and repetition are kept.
@@ -70,6 +72,18 @@ impl HeaderListBuilder {
         }
     }
 
+    /// Appends one header whose value is written as text, without a copy between.
+    pub fn push_text(&mut self, name: &str, value: impl fmt::Display) {
+        self.buffer.put_u32(name.len() as u32);
+        self.buffer.put_slice(name.as_bytes());
+        let at = self.buffer.len();
+        self.buffer.put_u32(0);
+        // a buffer that grows takes everything
+        let _never_fails = write!(self.buffer, "{value}");
+        let length = (self.buffer.len() - at - 4) as u32;
+        self.buffer[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
     /// The finished list.
     #[must_use]
     pub fn finish(self) -> HeaderList {
@@ -86,7 +100,7 @@ mod tests {
         let mut builder = HeaderList::builder(64);
         builder.push("ce_id", b"1");
         builder.push("x", b"");
-        builder.push("ce_id", b"2");
+        builder.push_text("ce_id", format_args!("{}", 2));
         let list = builder.finish();
         let all: Vec<_> = list.iter().collect();
         assert_eq!(all, [("ce_id", &b"1"[..]), ("x", &b""[..]), ("ce_id", &b"2"[..])]);

@@ -132,16 +132,18 @@ impl Producer {
     /// Produces every record and waits for every report; returns where each trailer went.
     pub(crate) fn produce(&self, transaction: &Transaction, topics: &TopicNames) -> Result<Vec<(i32, i64, i64)>, Failure> {
         for record in &transaction.records {
-            let mut headers = OwnedHeaders::new_with_capacity(record.headers.count());
-            for (key, value) in record.headers.iter() {
-                headers = headers.insert(Header { key, value: Some(value) });
-            }
             // trailers and claims: where they went matters, and the broker's clock shows before the first frame is written
             let marker = record.topic == Topic::Log && record.key.is_none();
             let mut out = BaseRecord::with_opaque_to(topics.of(record.topic), usize::from(marker))
                 .partition(record.shard)
-                .payload(&record.value[..])
-                .headers(headers);
+                .payload(&record.value[..]);
+            if record.headers.size() > 0 {
+                let mut headers = OwnedHeaders::new_with_capacity(record.headers.count());
+                for (key, value) in record.headers.iter() {
+                    headers = headers.insert(Header { key, value: Some(value) });
+                }
+                out = out.headers(headers);
+            }
             if let Some(key) = &record.key {
                 out = out.key(&key[..]);
             }

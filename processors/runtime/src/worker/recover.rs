@@ -29,6 +29,9 @@ const EXAMINE: Duration = Duration::from_secs(5);
 /// Between two looks at the stable end while the barrier holds.
 const BARRIER_POLL: Duration = Duration::from_millis(20);
 
+/// What the headers of a record mostly take; more is made room for.
+const HEADERS_BYTES: usize = 256;
+
 /// Errors of these clients come back from their calls; ends of partitions are no errors.
 struct ReaderContext;
 
@@ -276,8 +279,7 @@ fn unavailable(error: store::Error) -> Failure {
 /// Copies the headers of a record.
 pub(crate) fn headers_of(message: &impl Message) -> HeaderList {
     let Some(headers) = message.headers() else { return HeaderList::default() };
-    let size = headers.iter().map(|header| 8 + header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
-    let mut list = HeaderList::builder(size);
+    let mut list = HeaderList::builder(HEADERS_BYTES);
     for header in headers.iter() {
         list.push(header.key, header.value.unwrap_or_default());
     }

@@ -28,7 +28,7 @@ impl ShardWork<'_, '_> {
         if let Err(refusal) = outcome {
             results.extend(self.rejection(at, &event_type, refusal));
         }
-        let products = self.tell(at, &told, &results)?;
+        let products = self.tell(at, &told, &results, true)?;
         let history = [(State::Queued, appended), (State::Processing, taken_up), (State::Succeeded, self.ts)];
         let refusal = outcome.as_ref().err();
         let status = EventStatus {

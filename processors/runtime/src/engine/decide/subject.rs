@@ -132,11 +132,12 @@ impl ShardWork<'_, '_> {
     }
 
     /// Takes a decision over: its products, and how many events it sends. Everything is checked before anything changes.
+    /// `kept`: the products are wanted for a status.
     pub(super) fn accept(
         &mut self,
         at: usize,
         told: &emit::Told<'_>,
-        tracking: Tracking,
+        (tracking, kept): (Tracking, bool),
         decision: &RawDecision,
     ) -> Result<(Vec<Product>, u64), Stop> {
         let split = self.split(at, decision)?;
@@ -146,7 +147,7 @@ impl ShardWork<'_, '_> {
         let mut sends = told.sends(&decision.sends, self.settings)?;
         sends.append(&mut told.broadcasts(&decision.broadcasts, self.settings)?);
         let mut products = match &decision.settles {
-            None => self.tell(at, told, &decision.results)?,
+            None => self.tell(at, told, &decision.results, kept)?,
             Some((ticket, outcome)) => self.settle(at, told, ticket, outcome, &decision.results)?,
         };
         let sent = sends.iter().map(|(records, _)| records.len() as u64).sum();
@@ -186,27 +187,33 @@ impl ShardWork<'_, '_> {
         Ok(framed.into())
     }
 
-    /// Numbers the results of an input and puts them into the batch.
+    /// Numbers the results of an input and puts them into the batch; `kept`: their products are wanted.
     pub(super) fn tell(
         &mut self,
         at: usize,
         told: &emit::Told<'_>,
         results: &[(String, Bytes)],
+        kept: bool,
     ) -> Result<Vec<Product>, (Reason, String)> {
         let first = self.works[at].head.seq + 1;
-        let mut records = Vec::with_capacity(results.len());
-        let mut products = Vec::with_capacity(results.len());
+        let before = self.records.len();
+        let mut products = Vec::new();
         for (seq, (ce_type, datum)) in (first..).zip(results) {
             let result = emit::Result { ce_type, datum, seq };
-            let (record, product) = told.result(&result, self.settings).map_err(|error| (error.0, error.1))?;
-            records.push(record);
-            products.push(product);
+            match told.result(&result, self.settings) {
+                Ok(record) => self.records.push(record),
+                Err(why) => {
+                    self.records.truncate(before);
+                    return Err(why);
+                }
+            }
+            if kept && products.len() < emit::PRODUCTS_MAX {
+                products.push(told.product(&result, self.settings));
+            }
         }
         let work = &mut self.works[at];
-        work.head.seq += records.len() as i64;
-        work.changed |= !records.is_empty();
-        self.records.append(&mut records);
-        products.truncate(emit::PRODUCTS_MAX);
+        work.head.seq += results.len() as i64;
+        work.changed |= !results.is_empty();
         Ok(products)
     }
 
@@ -219,6 +226,6 @@ impl ShardWork<'_, '_> {
         refusal: &Refusal,
     ) -> Result<Vec<Product>, (Reason, String)> {
         let rejection = self.rejection(at, &policy.name, refusal);
-        self.tell(at, told, rejection.as_slice())
+        self.tell(at, told, rejection.as_slice(), true)
     }
 }
