@@ -45,9 +45,17 @@ pub(crate) struct Engine {
     /// Inputs of a transaction; the engine's default when left out.
     #[arg(long)]
     pub(crate) batch_inputs: Option<usize>,
+    /// Further settings of librdkafka for every client of the engine, name=value.
+    #[arg(long = "client", value_parser = pair)]
+    pub(crate) client: Vec<(String, String)>,
     /// Worker threads of the async runtime, as of `forebay-processor`.
     #[arg(long, default_value_t = 2)]
     pub(crate) async_threads: usize,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Engine {
@@ -61,7 +69,9 @@ impl Engine {
     ) -> Result<()> {
         let folder = self.folder.clone().unwrap_or_else(|| std::env::temp_dir().join(deployment.prefix.trim_end_matches('.')));
         let store = stream::open_store(self.store, &folder, engines, &deployment.prefix).await?;
-        let mut options = Options::new(deployment.kafka.clone(), &deployment.prefix, &self.slot);
+        let mut kafka = deployment.kafka.clone();
+        kafka.client.extend(self.client.iter().cloned());
+        let mut options = Options::new(kafka, &deployment.prefix, &self.slot);
         options.workers = self.workers;
         options.batch_time = Duration::from_millis(self.commit_ms);
         if let Some(inputs) = self.batch_inputs {

@@ -5,10 +5,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::aggregate::Aggregate;
 use crate::compare::Compare;
+use crate::curves::Curves;
 use crate::engines::Engines;
 use crate::feed;
 use crate::peer::Peer;
 use crate::raw::Raw;
+use crate::recovery::{Recovery, Serve};
 use crate::stream::{Deployment, Shape};
 
 /// Measures the engine and its peers.
@@ -29,6 +31,12 @@ enum Command {
     Streams(Peer),
     /// All of them one after another, and the ratios.
     Compare(Compare),
+    /// Shards, keys, size of rows, workers, commit interval; latency at half of the load.
+    Curves(Curves),
+    /// From SIGKILL to new commits.
+    Recovery(Recovery),
+    /// The engine until it is killed; started by the others.
+    Serve(Box<Serve>),
     /// Writes events; started by the others.
     Feed(Feed),
 }
@@ -58,6 +66,9 @@ impl Arguments {
             Command::Raw(raw) => raw.run(),
             Command::Streams(peer) => peer.run(),
             Command::Compare(compare) => compare.run(),
+            Command::Curves(curves) => curves.run(),
+            Command::Recovery(recovery) => recovery.run(),
+            Command::Serve(serve) => serve.run(),
             Command::Feed(feed) => feed.run(),
         }
     }

@@ -8,6 +8,7 @@ mod aggregate;
 mod arguments;
 mod children;
 mod compare;
+mod curves;
 mod engines;
 mod feed;
 mod figures;
@@ -15,6 +16,7 @@ mod model;
 mod peer;
 mod raw;
 mod reader;
+mod recovery;
 mod steps;
 mod stream;
 

@@ -103,7 +103,10 @@ impl Clients {
     fn start(deployment: &Deployment) -> Result<Self> {
         let id = format!("{}raw", deployment.prefix);
         let mut config = deployment.kafka.group_consumer(&id, "raw");
-        config.set("auto.offset.reset", "earliest").set("queued.min.messages", "200000");
+        config
+            .set("auto.offset.reset", "earliest")
+            .set("queued.min.messages", "200000")
+            .set("queued.max.messages.kbytes", "65536");
         let consumer: BaseConsumer = config.create().context("the consumer")?;
         let mut config = deployment.kafka.transactional(&id);
         config.set("queue.buffering.max.messages", "500000").set("transaction.timeout.ms", "60000");

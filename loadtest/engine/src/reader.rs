@@ -51,7 +51,7 @@ impl Reader {
     pub(crate) fn start(kafka: &Settings, topic: &str) -> Result<Self> {
         let before = machine::thread_times()?;
         let mut config = kafka.log_reader();
-        config.set("enable.partition.eof", "false").set("fetch.wait.max.ms", "50");
+        config.set("enable.partition.eof", "false").set("fetch.wait.max.ms", "50").set("queued.max.messages.kbytes", "8192");
         let consumer: BaseConsumer = config.create().context("the reader")?;
         let metadata = consumer.fetch_metadata(Some(topic), METADATA)?;
         let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());

@@ -75,6 +75,12 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// The defaults with another number of keys.
+    pub(crate) fn with_keys(keys: u64) -> Self {
+        let (shards, size, row_bytes) = (8, 200, 24);
+        Self { shards, keys, size, row_bytes, headers: Headers::Compact, tracking: Tracking::Failures }
+    }
+
     fn catalog(&self) -> Result<Catalog> {
         let headers = if self.headers == Headers::Cloudevents { "cloudevents" } else { "compact" };
         let tracking = match self.tracking {

@@ -1,0 +1,170 @@
+//! From SIGKILL to a new commit of every shard: in the same slot, in another one, with little state and with much.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use chassis::lifecycle::Lifecycle;
+use clap::Args;
+use loadtest::machine::Shape as Machine;
+use rdkafka::message::Message;
+
+use crate::aggregate::Engine;
+use crate::children;
+use crate::engines::Engines;
+use crate::model::STREAM;
+use crate::reader::Reader;
+use crate::stream::{self, Deployment, Shape};
+
+/// Events a second while the engine is killed.
+const RATE: u64 = 1_000;
+/// They are written for this long, s: longer than any case takes.
+const SPAN: u64 = 60;
+/// No new commit for this long after a kill: something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The engine runs at least this long before it is killed, in a steady state.
+const STEADY: Duration = Duration::from_secs(3);
+
+/// Measures recoveries.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Recovery {
+    #[command(flatten)]
+    engines: Engines,
+    /// Keys of the small state.
+    #[arg(long, default_value_t = 10_000)]
+    small: u64,
+    /// Keys of the large state.
+    #[arg(long, default_value_t = 300_000)]
+    large: u64,
+}
+
+/// An engine that runs until it is killed; started by `recovery`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    engines: Engines,
+    #[command(flatten)]
+    shape: Shape,
+    #[command(flatten)]
+    engine: Engine,
+    /// Prefix of the topics.
+    #[arg(long)]
+    prefix: String,
+}
+
+impl Serve {
+    /// Runs until a signal.
+    pub(crate) fn run(&self) -> Result<()> {
+        let tokio = self.engine.runtime()?;
+        let lifecycle = Lifecycle::new();
+        tokio.block_on(async {
+            let deployment = Deployment::open(&self.engines, &self.prefix, &self.shape).await?;
+            self.engine.start(&deployment, &self.shape, &self.engines, &lifecycle).await
+        })?;
+        let ended = tokio.block_on(lifecycle.run_until_signal(Duration::from_secs(20)));
+        anyhow::ensure!(!ended.failed, "{ended}");
+        Ok(())
+    }
+}
+
+struct Case<'a> {
+    name: &'a str,
+    keys: u64,
+    store: &'a str,
+    /// The slot that takes over, when it is another one.
+    other: bool,
+    /// It runs before the kill.
+    standby: bool,
+}
+
+impl Recovery {
+    /// Runs every case and prints a table.
+    pub(crate) fn run(&self) -> Result<()> {
+        let case = |name, keys, store, other, standby| Case { name, keys, store, other, standby };
+        let cases = [
+            case("restart in the same slot, embedded", self.small, "embedded", false, false),
+            case("restart in the same slot, embedded", self.large, "embedded", false, false),
+            case("start in another slot, embedded", self.small, "embedded", true, false),
+            case("restart in the same slot, memory: the whole log is read", self.large, "memory", false, false),
+            case("restart in the same slot, CQL", self.small, "cql", false, false),
+            case("another slot that runs already, CQL", self.small, "cql", true, true),
+        ];
+        println!("{}\n\n| case | keys | SIGKILL to a new commit of every shard, s |\n|---|---|---|", Machine::now());
+        for case in cases {
+            let took = self.one(&case)?;
+            println!("| {} | {} | {:.2} |", case.name, case.keys, took.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    fn one(&self, case: &Case<'_>) -> Result<Duration> {
+        let shape = Shape::with_keys(case.keys);
+        let prefix = stream::fresh_prefix();
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &shape))?;
+        // each key about twice
+        let events = case.keys * 2;
+        children::ended(&mut children::feed(&self.engines, &shape, &prefix, events, None)?)?;
+        let folder = std::env::temp_dir().join(prefix.trim_end_matches('.'));
+        let reader = Reader::start(&deployment.kafka, &deployment.topics.results(STREAM))?;
+        let mut victim = self.serve(case, &prefix, &folder, "one")?;
+        for _ in 0..events {
+            next(&reader, |_| true)?;
+        }
+        let mut feeder = children::feed(&self.engines, &shape, &prefix, RATE * SPAN, Some(RATE))?;
+        let heir = case.standby.then(|| self.serve(case, &prefix, &folder, "two")).transpose()?;
+        let steady = Instant::now();
+        while steady.elapsed() < STEADY || (case.standby && steady.elapsed() < 3 * STEADY) {
+            next(&reader, |_| true)?;
+        }
+        victim.kill()?;
+        let killed = Instant::now();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        victim.wait()?;
+        let slot = if case.other { "two" } else { "one" };
+        let mut heir = heir.map_or_else(|| self.serve(case, &prefix, &folder, slot), Ok)?;
+        let shards = usize::try_from(shape.shards)?;
+        let mut back = vec![false; shards];
+        // a commit of every shard: those of a standby's own shards never stopped
+        next(&reader, |(partition, timestamp)| {
+            if let Some(back) = usize::try_from(partition).ok().and_then(|at| back.get_mut(at)) {
+                *back |= u128::try_from(timestamp).is_ok_and(|timestamp| timestamp > wall);
+            }
+            back.iter().all(|back| *back)
+        })?;
+        let took = killed.elapsed();
+        heir.kill()?;
+        heir.wait()?;
+        feeder.kill()?;
+        feeder.wait()?;
+        let _gone = std::fs::remove_dir_all(&folder);
+        tokio.block_on(deployment.delete())?;
+        Ok(took)
+    }
+
+    fn serve(&self, case: &Case<'_>, prefix: &str, folder: &Path, slot: &str) -> Result<Child> {
+        let mut arguments = vec!["serve".to_owned()];
+        arguments.extend(self.engines.arguments());
+        arguments.extend(children::shape_arguments(&Shape::with_keys(case.keys)));
+        let folder = folder.display().to_string();
+        let rest = ["--prefix", prefix, "--folder", &folder, "--slot", slot, "--store", case.store];
+        arguments.extend(rest.map(str::to_owned));
+        children::command(arguments)?.spawn().context("the engine")
+    }
+}
+
+/// Reads until `wanted` says so of a result's partition and timestamp, ms.
+fn next(reader: &Reader, mut wanted: impl FnMut((i32, i64)) -> bool) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        if let Some(message) = reader.poll(Duration::from_millis(20))?
+            && wanted((message.partition(), message.timestamp().to_millis().unwrap_or_default()))
+        {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("no commit within {PATIENCE:?}");
+        }
+    }
+}
