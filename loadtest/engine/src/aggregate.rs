@@ -113,7 +113,7 @@ impl Aggregate {
         let tokio = self.engine.runtime()?;
         let prefix = stream::fresh_prefix();
         let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &self.shape))?;
-        let mut feeder = children::feed(&self.engines, &self.shape, &prefix, self.events, self.rate)?;
+        let mut feeder = children::feed(&self.engines, &self.shape, &prefix, 0..self.events, self.rate)?;
         if self.rate.is_none() {
             children::ended(&mut feeder)?;
         }

@@ -50,9 +50,12 @@ struct Feed {
     /// Prefix of the topics.
     #[arg(long)]
     prefix: String,
-    /// Events.
+    /// Number of the first event.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// And of the one behind the last.
     #[arg(long)]
-    events: u64,
+    to: u64,
     /// Events a second; as fast as possible when left out.
     #[arg(long)]
     rate: Option<u64>,
@@ -78,8 +81,8 @@ impl Feed {
     fn run(&self) -> Result<()> {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let deployment = tokio.block_on(Deployment::open(&self.engines, &self.prefix, &self.shape))?;
-        let took = feed::write(&deployment, &self.shape, 0, self.events, self.rate)?;
-        println!("{} events in {:.2} s", self.events, took.as_secs_f64());
+        let took = feed::write(&deployment, &self.shape, self.from, self.to, self.rate)?;
+        println!("{} events in {:.2} s", self.to - self.from, took.as_secs_f64());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! This program again, as a process of its own: so that what it uses is not counted here.
 
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -30,11 +31,12 @@ pub(crate) fn shape_arguments(shape: &Shape) -> Vec<String> {
 }
 
 /// Starts writing events.
-pub(crate) fn feed(engines: &Engines, shape: &Shape, prefix: &str, events: u64, rate: Option<u64>) -> Result<Child> {
+pub(crate) fn feed(engines: &Engines, shape: &Shape, prefix: &str, events: Range<u64>, rate: Option<u64>) -> Result<Child> {
     let mut arguments = vec!["feed".to_owned()];
     arguments.extend(engines.arguments());
     arguments.extend(shape_arguments(shape));
-    arguments.extend(["--prefix".to_owned(), prefix.to_owned(), "--events".to_owned(), events.to_string()]);
+    arguments.extend(["--prefix".to_owned(), prefix.to_owned()]);
+    arguments.extend(["--from".to_owned(), events.start.to_string(), "--to".to_owned(), events.end.to_string()]);
     arguments.extend(rate.into_iter().flat_map(|rate| ["--rate".to_owned(), rate.to_string()]));
     command(arguments)?.stdout(Stdio::null()).spawn().context("the feeder")
 }

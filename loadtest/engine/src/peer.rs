@@ -70,7 +70,7 @@ impl Peer {
         let prefix = stream::fresh_prefix();
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &shape))?;
-        children::ended(&mut children::feed(&self.engines, &shape, &prefix, events, None)?)?;
+        children::ended(&mut children::feed(&self.engines, &shape, &prefix, 0..events, None)?)?;
         let folder = std::env::temp_dir().join(prefix.trim_end_matches('.'));
         let output = Command::new("java")
             .args(self.java.split_whitespace())

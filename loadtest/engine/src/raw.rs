@@ -84,7 +84,7 @@ impl Raw {
         let prefix = stream::fresh_prefix();
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &shape))?;
-        children::ended(&mut children::feed(&self.engines, &shape, &prefix, self.events, None)?)?;
+        children::ended(&mut children::feed(&self.engines, &shape, &prefix, 0..self.events, None)?)?;
         let mut clients = Clients::start(&deployment)?;
         let (counted, begun) = clients.copy(self.events, Duration::from_millis(self.commit_ms))?;
         let mut figures =

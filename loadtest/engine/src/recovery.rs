@@ -68,6 +68,24 @@ impl Serve {
     }
 }
 
+/// A child that does not outlive its case.
+struct Guarded(Child);
+
+impl Guarded {
+    /// SIGKILL, and waits until it is gone.
+    fn end(&mut self) {
+        // one that is gone already is what is wanted
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 struct Case<'a> {
     name: &'a str,
     keys: u64,
@@ -105,23 +123,23 @@ impl Recovery {
         let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &shape))?;
         // each key about twice
         let events = case.keys * 2;
-        children::ended(&mut children::feed(&self.engines, &shape, &prefix, events, None)?)?;
+        children::ended(&mut children::feed(&self.engines, &shape, &prefix, 0..events, None)?)?;
         let folder = std::env::temp_dir().join(prefix.trim_end_matches('.'));
         let reader = Reader::start(&deployment.kafka, &deployment.topics.results(STREAM))?;
         let mut victim = self.serve(case, &prefix, &folder, "one")?;
         for _ in 0..events {
             next(&reader, |_| true)?;
         }
-        let mut feeder = children::feed(&self.engines, &shape, &prefix, RATE * SPAN, Some(RATE))?;
+        // other events than before: the same ones would be duplicates
+        let mut feeder = Guarded(children::feed(&self.engines, &shape, &prefix, events..events + RATE * SPAN, Some(RATE))?);
         let heir = case.standby.then(|| self.serve(case, &prefix, &folder, "two")).transpose()?;
         let steady = Instant::now();
         while steady.elapsed() < STEADY || (case.standby && steady.elapsed() < 3 * STEADY) {
             next(&reader, |_| true)?;
         }
-        victim.kill()?;
-        let killed = Instant::now();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-        victim.wait()?;
+        let killed = Instant::now();
+        victim.end();
         let slot = if case.other { "two" } else { "one" };
         let mut heir = heir.map_or_else(|| self.serve(case, &prefix, &folder, slot), Ok)?;
         let shards = usize::try_from(shape.shards)?;
@@ -134,23 +152,21 @@ impl Recovery {
             back.iter().all(|back| *back)
         })?;
         let took = killed.elapsed();
-        heir.kill()?;
-        heir.wait()?;
-        feeder.kill()?;
-        feeder.wait()?;
+        heir.end();
+        feeder.end();
         let _gone = std::fs::remove_dir_all(&folder);
         tokio.block_on(deployment.delete())?;
         Ok(took)
     }
 
-    fn serve(&self, case: &Case<'_>, prefix: &str, folder: &Path, slot: &str) -> Result<Child> {
+    fn serve(&self, case: &Case<'_>, prefix: &str, folder: &Path, slot: &str) -> Result<Guarded> {
         let mut arguments = vec!["serve".to_owned()];
         arguments.extend(self.engines.arguments());
         arguments.extend(children::shape_arguments(&Shape::with_keys(case.keys)));
         let folder = folder.display().to_string();
         let rest = ["--prefix", prefix, "--folder", &folder, "--slot", slot, "--store", case.store];
         arguments.extend(rest.map(str::to_owned));
-        children::command(arguments)?.spawn().context("the engine")
+        children::command(arguments)?.spawn().map(Guarded).context("the engine")
     }
 }
 
