@@ -52,8 +52,10 @@ impl Deployment {
 
     /// Starts a process in a slot.
     pub(crate) fn spawn(&self, slot: usize) -> Process {
-        let slot = ["--slot".to_owned(), format!("slot-{slot}")];
-        Process::spawn(Path::new(env!("CARGO_BIN_EXE_forebay-processor")), self.arguments.iter().chain(&slot))
+        // the second process has two workers: they share its fate, and a store that is far away
+        let workers = if slot == 1 { "2" } else { "1" };
+        let place = ["--slot".to_owned(), format!("slot-{slot}"), "--workers".to_owned(), workers.to_owned()];
+        Process::spawn(Path::new(env!("CARGO_BIN_EXE_forebay-processor")), self.arguments.iter().chain(&place))
     }
 
     /// The value of an event's record.
