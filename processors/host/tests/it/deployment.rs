@@ -1,6 +1,7 @@
 //! The stream `flights` of one test on given engines: its names, the command line of its processes, its audit.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use runtime::audit::{self, Report};
 use schemas::catalog::Catalog;
@@ -16,6 +17,8 @@ const SHORT: &str = "[kafka.client]\n\"session.timeout.ms\" = \"6000\"\n\"transa
 pub(crate) struct Deployment {
     pub(crate) kafka: Kafka,
     pub(crate) topics: Topics,
+    /// Other than the default.
+    dedupe_window: Option<Duration>,
     prefix: String,
     store: state::Config,
     schema: i32,
@@ -47,7 +50,14 @@ impl Deployment {
         let mut store = state::Config { kind: state::Kind::Cql, ..state::Config::default() };
         (store.cql.nodes, store.cql.keyspace) = (vec![cql.to_owned()], unique);
         let schema = ids.id_of(FlightDeparted::RECORD).unwrap();
-        Self { kafka: Kafka::new(&engines.kafka), topics, prefix, store, schema, arguments }
+        Self { kafka: Kafka::new(&engines.kafka), topics, prefix, store, schema, arguments, dedupe_window: None }
+    }
+
+    /// Duplicates are found within this span: every new owner of a shard reads it back.
+    pub(crate) fn with_dedupe_window(mut self, window: Duration) -> Self {
+        self.arguments.extend(["--set".to_owned(), format!("worker.dedupe_window_s={}", window.as_secs())]);
+        self.dedupe_window = Some(window);
+        self
     }
 
     /// Starts a process in a slot.
@@ -68,7 +78,8 @@ impl Deployment {
 
     /// Compares log, events, results, dead letters and store of the stopped deployment.
     pub(crate) async fn audit(&self) -> Report {
-        let options = audit::Options::new(self.kafka.settings().clone(), &self.prefix, "flights");
+        let mut options = audit::Options::new(self.kafka.settings().clone(), &self.prefix, "flights");
+        options.dedupe_window = self.dedupe_window.unwrap_or(options.dedupe_window);
         let store = state::open(&self.store).await.unwrap();
         let parts = audit::Parts { catalog: Catalog::embedded().unwrap(), store: Some(store) };
         audit::run(options, parts, |_| {}).await.unwrap()

@@ -24,6 +24,10 @@ use self::tally::{Airports, Tally};
 use crate::deployment::Deployment;
 use crate::engines::OwnEngines;
 
+/// Duplicates are found within this span. A new owner reads it back from the store, and here shards have a new owner every
+/// few seconds: with the default of 15 minutes they would do little else.
+const WINDOW: Duration = Duration::from_secs(90);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts_of_the_file() {
     let Some(events) = std::env::var("FOREBAY_SHOW_EVENTS").ok().and_then(|events| events.parse().ok()) else {
@@ -32,7 +36,7 @@ async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts
     };
     let departures = Departures::open(events);
     let engines = OwnEngines::start("show-engines", |_| {}).await;
-    let deployment = Arc::new(Deployment::new(engines.engines(), "show").await);
+    let deployment = Arc::new(Deployment::new(engines.engines(), "show").await.with_dedupe_window(WINDOW));
     // the first process makes the topics, before anything reads or writes them
     slots::prepare(&deployment).await;
 
