@@ -37,13 +37,15 @@ impl Clients {
         Self { planned, foreign, open: vec![None; SHARDS as usize], placed: BTreeMap::new() }
     }
 
-    /// What is to be written by `now_us` is written.
-    pub(super) fn step(&mut self, kafka: &mut Kafka, random: &mut Random, now_us: i64) {
+    /// What is to be written by `now_us` is written; `tell` hears of each event.
+    pub(super) fn step(&mut self, kafka: &mut Kafka, random: &mut Random, now_us: i64, tell: impl Fn(i32, &Sent)) {
         for (shard, planned) in (0..).zip(&mut self.planned) {
             while let Some(event) = planned.pop_if(|event| event.at_us <= now_us) {
                 let partition = kafka.input(own(shard));
                 let (offset, appended_ms) = partition.append_plain(event.foreign, event.at_us / 1_000, event.record.clone());
-                self.placed.insert((shard, offset), event.at(offset, appended_ms));
+                let sent = event.at(offset, appended_ms);
+                tell(shard, &sent);
+                self.placed.insert((shard, offset), sent);
             }
         }
         for (shard, (transactions, open)) in (0..).zip(self.foreign.iter_mut().zip(&mut self.open)) {

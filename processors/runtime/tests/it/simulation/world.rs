@@ -264,7 +264,9 @@ impl World {
         let mut kafka = shared.kafka.borrow_mut();
         let now_us = shared.clock_us.get();
         kafka.clock_ms = now_us / 1_000;
-        shared.clients.borrow_mut().step(&mut kafka, &mut random, now_us);
+        shared.clients.borrow_mut().step(&mut kafka, &mut random, now_us, |shard, sent| {
+            self.tell(|| format!("{:?} of {} comes at {shard}/{}", sent.op, sent.subject, sent.offset));
+        });
         kafka.write_markers(&mut random);
         for _ in 0..faults.store_speed {
             shared.store.step();
