@@ -52,6 +52,9 @@ const STATE: &str = "processors/state";
 const FOREBAY: &str = "deploy/all-in-one";
 const ROUNDS: &[(&str, &str)] = &[("FOREBAY_CHAOS_ROUNDS", "10")];
 const NODES: &[(&str, &str)] = &[("FOREBAY_CHAOS_NODES", "1")];
+const EFFECTS: &[(&str, &str)] = &[("FOREBAY_SHOW_EFFECTS", "1000")];
+const TIMERS: &[(&str, &str)] = &[("FOREBAY_SHOW_TIMERS", "100000")];
+const SAGA: &[(&str, &str)] = &[("FOREBAY_SAGA_KILLS", "30")];
 const STOPPED: &str =
     "points::a_process_stopped_before_positions_commit_or_handing_over_regresses_no_row_and_sends_no_unfenced_position";
 const POINTS: &[(&str, &str)] = &[("FOREBAY_POINTS", "all")];
@@ -182,26 +185,38 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T16",
         claim: "a record that cannot be processed is one dead letter and harms no neighbour",
-        proofs: &[test(RUNTIME, "poison::each_bad_record_of_a_native_producer_is_one_dead_letter_with_its_bytes")],
+        proofs: &[
+            test(RUNTIME, "poison::each_bad_record_of_a_native_producer_is_one_dead_letter_with_its_bytes"),
+            test(RUNTIME, "crash::whatever_is_wrong_with_an_input_it_is_one_dead_letter_and_its_neighbours_count_once"),
+        ],
         missing: "",
     },
     Scenario {
         name: "T17",
         claim: "retries keep the order of strict events and their due times",
-        proofs: &[test(RUNTIME, "agenda::what_is_due_is_carried_out_once_by_whoever_owns_the_shard_then")],
-        missing: "under kills",
+        proofs: &[
+            test(RUNTIME, "agenda::what_is_due_is_carried_out_once_by_whoever_owns_the_shard_then"),
+            longer(RUNTIME, "shows::effects::effects_of_a_failing_target_are_delivered_and_recorded_once_in_order", EFFECTS),
+        ],
+        missing: "",
     },
     Scenario {
         name: "T18",
         claim: "timers fire once, never early, whoever owns the shard",
-        proofs: &[test(RUNTIME, "agenda::what_is_due_is_carried_out_once_by_whoever_owns_the_shard_then")],
-        missing: "under kills; many at once",
+        proofs: &[
+            test(RUNTIME, "agenda::what_is_due_is_carried_out_once_by_whoever_owns_the_shard_then"),
+            longer(RUNTIME, "shows::timers::timers_end_once_and_never_early_whatever_is_killed", TIMERS),
+        ],
+        missing: "",
     },
     Scenario {
         name: "T19",
         claim: "an effect has one recorded outcome, wherever it was interrupted",
-        proofs: &[test(RUNTIME, "agenda::an_effect_is_attempted_until_it_has_an_outcome_and_the_outcome_is_an_input")],
-        missing: "under kills; breakers",
+        proofs: &[
+            test(RUNTIME, "agenda::an_effect_is_attempted_until_it_has_an_outcome_and_the_outcome_is_an_input"),
+            longer(RUNTIME, "shows::effects::effects_of_a_failing_target_are_delivered_and_recorded_once_in_order", EFFECTS),
+        ],
+        missing: "",
     },
     Scenario {
         name: "T20",
@@ -239,8 +254,12 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T24",
         claim: "a rolling upgrade loses nothing, with a newly followed stream too",
-        proofs: &[test(RUNTIME, "links::streams_that_talk_to_each_other_count_exactly_while_their_workers_come_and_go")],
-        missing: "two versions at once",
+        proofs: &[
+            test(RUNTIME, "links::streams_that_talk_to_each_other_count_exactly_while_their_workers_come_and_go"),
+            test(RUNTIME, "upgrade::old_workers_make_room_for_new_ones_with_one_more_followed_stream_and_nothing_is_lost"),
+            longer(RUNTIME, "saga::every_order_ends_one_way_whatever_is_killed_and_stock_and_payments_agree", SAGA),
+        ],
+        missing: "",
     },
     Scenario {
         name: "show",
