@@ -2,6 +2,8 @@
 
 mod arrows;
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod deployment;
