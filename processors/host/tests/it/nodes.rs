@@ -70,7 +70,7 @@ async fn every_node_of_three_is_killed_and_rolled_under_load_and_no_event_is_los
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_by_itself_when_all_three_nodes_were_gone_for_a_minute() {
-    let Some((engines, mut fleet)) = start("nodes-gone").await else { return };
+    let Some((engines, mut fleet)) = start("nodes_gone").await else { return };
     fleet.depart(300).await;
     for node in 1..=KAFKA_NODES_MAX {
         engines.end(Member { kind: Kind::Kafka, node }, Signal::KILL).await;
