@@ -387,3 +387,40 @@ fn agenda_item(key: &AgendaKey, cell: &Cell) -> Result<AgendaItem, Error> {
     };
     read().ok_or_else(|| Error::Damaged(format!("the agenda item {} of {}", key.id, key.due)))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::memory::Memory;
+    use crate::types::RowWrite;
+
+    fn frame(ts: i64, value: &'static str) -> Frame {
+        let key = RowKey { subject: "a".into(), sort: "".into() };
+        let row = RowWrite { key, val: Some(Bytes::from_static(value.as_bytes())), expire_at: None };
+        Frame {
+            shard: Shard { stream: "s".into(), number: 0 },
+            n: ts,
+            ts,
+            rows: vec![row],
+            agenda: Vec::new(),
+            status: Vec::new(),
+            dedupe: Vec::new(),
+            dedupe_ended: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_map_from_before_the_highest_time_was_kept_is_compared() {
+        let (store, shard) = (Memory::new(), frame(1, "").shard);
+        block_on(store.apply(&frame(9, "new"))).unwrap();
+        assert_eq!(newest(&*store.map, &shard).unwrap(), Some(9));
+        store.map.update(false, &mut |_| Ok(vec![(Key::newest(&shard), None)])).unwrap();
+        assert_eq!(newest(&*store.map, &shard).unwrap(), None);
+        block_on(store.apply(&frame(5, "old"))).unwrap();
+        let key = RowKey { subject: "a".into(), sort: "".into() };
+        let cell = block_on(store.rows(&shard, &[key])).unwrap().pop().flatten();
+        assert_eq!(cell.and_then(|cell| cell.val).as_deref(), Some(&b"new"[..]));
+    }
+}
