@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Audit(crate::audit::Arguments),
     /// Lists, shows and re-drives events that could not be processed.
     DeadLetters(crate::dead_letters::Arguments),
+    /// Mends by hand what nothing mends by itself.
+    Doctor(crate::doctor::Arguments),
     /// Makes or checks the topics of the catalog on a cluster.
     Topics {
         /// create: make what is missing, check the rest. check: only look.

@@ -10,6 +10,7 @@ mod audit;
 mod banner;
 mod config;
 mod dead_letters;
+mod doctor;
 mod engines;
 mod feed;
 mod rooms;
@@ -45,6 +46,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Up => up::run(&config).await,
         Command::Audit(arguments) => Ok(audit::run(&config, &arguments).await),
         Command::DeadLetters(arguments) => dead_letters::run(&config, &arguments).await,
+        Command::Doctor(arguments) => doctor::run(&config, arguments).await,
         Command::Topics { action, replication } => topics::run(&config, action, replication).await,
     }
 }

@@ -20,4 +20,4 @@ mod worker;
 
 pub use logic::Logic;
 pub use processor::{Context, Decision, Outcome, Principal, Processor, RangeRead, Reads, Refusal, Rejection, Rows, Timer};
-pub use worker::{Error, Options, Parts, start};
+pub use worker::{Error, Options, Parts, Seek, seek, start};

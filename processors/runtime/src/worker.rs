@@ -11,6 +11,7 @@ mod lag;
 mod producer;
 mod readiness;
 mod recover;
+mod seek;
 mod session;
 mod trace;
 mod writers;
@@ -29,6 +30,7 @@ use state::StateStore;
 
 use self::readiness::Readiness;
 pub(crate) use self::recover::headers_of;
+pub use self::seek::{Seek, seek};
 use self::session::{Ended, Session};
 use crate::engine::log::WriterId;
 use crate::engine::settings::{Limits, Settings};
@@ -72,6 +74,8 @@ pub struct Options {
     pub accept_log_gap: bool,
     /// Events that were deleted before they were processed are passed over. For one start, by an operator.
     pub accept_input_gap: bool,
+    /// Only move a shard's positions and end. Set by [`seek`].
+    pub seek: Option<Seek>,
     /// Bounds of the engine.
     pub limits: Limits,
     /// Where a test makes the worker stumble.
@@ -91,6 +95,7 @@ impl Options {
             workers: 1,
             accept_log_gap: false,
             accept_input_gap: false,
+            seek: None,
             limits: Limits::default(),
             points: Points::default(),
         }
@@ -199,6 +204,16 @@ pub(crate) struct Worker {
 pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Result<(), Error> {
     let lifecycle = lifecycle.core();
     let name = parts.logic.name();
+    for worker in workers(&options, &parts, &lifecycle).await? {
+        worker.ready(false, "waiting for shards");
+        lifecycle.thread(name, move |stop| worker.run(&stop))?;
+    }
+    Ok(())
+}
+
+/// The workers that the options ask for; none of them runs yet.
+async fn workers(options: &Options, parts: &Parts, lifecycle: &Lifecycle) -> Result<Vec<Worker>, Error> {
+    let name = parts.logic.name();
     let stream = parts.catalog.stream(name).ok_or_else(|| Error::UnknownStream(name.to_owned()))?;
     let effects = parts.logic.effects();
     if let Some(unknown) = stream.effects.iter().find(|rules| effects.policy(&rules.name).is_none()) {
@@ -209,7 +224,8 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
     metrics::describe();
     let process = random_half();
     let readiness = Arc::new(Readiness::new(lifecycle.clone(), name));
-    for (number, slot) in options.slots().into_iter().enumerate() {
+    let slots = options.slots().into_iter().enumerate();
+    let workers = slots.map(|(number, slot)| {
         let worker = Worker {
             topics: topics_of(stream, &settings, &options.prefix),
             settings: settings.clone(),
@@ -222,11 +238,10 @@ pub async fn start(options: Options, parts: Parts, lifecycle: &Lifecycle) -> Res
             options: Options { slot, ..options.clone() },
             parts: parts.clone(),
         };
-        worker.ready(false, "waiting for shards");
-        watch(&lifecycle, worker.blocked_since.clone());
-        lifecycle.thread(name, move |stop| worker.run(&stop))?;
-    }
-    Ok(())
+        watch(lifecycle, worker.blocked_since.clone());
+        worker
+    });
+    Ok(workers.collect())
 }
 
 /// Half of a writer's name.
@@ -267,6 +282,11 @@ fn watch(lifecycle: &Lifecycle, blocked_since: Arc<AtomicI64>) {
 }
 
 impl Worker {
+    /// The consumer group of the stream.
+    fn group(&self) -> String {
+        format!("{}forebay.{}", self.options.prefix, self.settings.stream)
+    }
+
     /// Name the broker fences producers of this slot by.
     fn transactional_id(&self) -> String {
         format!("{}forebay.{}.{}", self.options.prefix, self.settings.stream, self.options.slot)

@@ -13,6 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use schemas::catalog::FollowStart;
 use state::{Mark, Shard, StateStore, store};
 
+use super::seek::{Seek, moved};
 use crate::engine::Failure;
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::headers::HeaderList;
@@ -69,6 +70,8 @@ pub(crate) struct Order<'a> {
     pub(crate) committed: &'a Committed<'a>,
     /// Frames that retention removed before they were applied are passed over.
     pub(crate) gap_accepted: bool,
+    /// Only this is wanted.
+    pub(crate) seek: Option<&'a Seek>,
     /// Topics that shards read.
     pub(crate) inputs: &'a [String],
 }
@@ -111,10 +114,18 @@ impl Recovery {
             match tokio.block_on(restore(plan, &records, settings, &***store)).map_err(unavailable)? {
                 Ok(mut shard) => {
                     self.begin_followed(&mut shard, order)?;
+                    self.seek(&mut shard, order)?;
                     running.push(shard);
                 }
                 Err(halt) => halted.push((number, halt)),
             }
+        }
+        if let Some(seek) = order.seek
+            && !running.iter().any(|shard| shard.shard.number == seek.shard)
+        {
+            let why = halted.iter().find(|(number, _)| *number == seek.shard).map(|(_, halt)| halt.to_string());
+            let why = why.unwrap_or_else(|| "another member of the group has it, or there is no such shard".to_owned());
+            return Err(Failure::Restart(format!("shard {} of {}: {why}", seek.shard, settings.stream)));
         }
         for (number, halt) in &halted {
             tracing::error!(stream = %settings.stream, shard = number, %halt, "the shard is halted");
@@ -122,6 +133,16 @@ impl Recovery {
         compare(committed.as_ref(), &running, settings);
         metrics::recovered(&settings.stream, begun.elapsed());
         Ok((running, halted))
+    }
+
+    /// Moves the positions of the shard that an operator wants moved. The others must be here too: nobody else may run.
+    fn seek(&self, shard: &mut ShardState, order: &Order<'_>) -> Result<(), Failure> {
+        let Some(seek) = order.seek.filter(|seek| seek.shard == shard.shard.number) else { return Ok(()) };
+        if order.shards.len() as i64 != i64::from(order.settings.partitions) {
+            return Err(Failure::Restart("another member has joined the group: stop it first".into()));
+        }
+        let end_of = |feed: usize| Ok(self.ends_of(&self.reader, &order.inputs[feed], seek.shard)?.1);
+        moved(shard, seek, order.settings, end_of)?.map_err(Failure::Restart)
     }
 
     /// Where a followed stream starts that the shard has never read.

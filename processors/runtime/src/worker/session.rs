@@ -79,7 +79,7 @@ impl<'w> Session<'w> {
     /// halted when the store shows again what cannot be.
     pub(crate) fn start(worker: &'w Worker, torn: BTreeSet<i32>) -> Result<Self, Failure> {
         let Worker { options, settings, topics, parts, .. } = worker;
-        let group = format!("{}forebay.{}", options.prefix, settings.stream);
+        let group = worker.group();
         let producer = worker.blocking(|| Producer::start(&options.kafka, &worker.transactional_id()))?;
         let recovery = Recovery::new(&options.kafka, topics.log.clone(), options.recovery_deadline)?;
         let consumer: BaseConsumer<GroupContext> = options
@@ -137,6 +137,8 @@ impl<'w> Session<'w> {
                     return Ended::Restart { why, fenced, torn };
                 }
                 Action::Stop(why) => return Ended::Stop(why),
+                // the new positions are committed with the claims
+                Action::Resume { .. } if self.worker.options.seek.is_some() => return Ended::Shutdown,
                 action => self.passing(action).unwrap_or_else(Event::Failed),
             };
             if let Event::Failed(failure) = &event {

@@ -200,6 +200,25 @@ impl Deployment {
         lifecycle
     }
 
+    /// Moves a shard on by hand.
+    pub(crate) async fn seek(&self, shard: i32, topic: &str, offset: i64) -> Result<(), String> {
+        let parts = Parts {
+            logic: logic::of(Count { fixed: self.fixed }),
+            catalog: self.catalog.clone(),
+            ids: self.ids.clone(),
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+        };
+        let mut kafka = self.kafka.settings().clone();
+        kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
+        let options = Options::new(kafka, &self.prefix, "doctor");
+        let seek = runtime::Seek { shard, positions: vec![(topic.to_owned(), offset)] };
+        let lifecycle = Lifecycle::new();
+        let sought = runtime::seek(options, parts, seek, &lifecycle).await.map_err(|error| error.to_string());
+        Self::stop(lifecycle).await;
+        sought
+    }
+
     /// What the worker says of itself, once it says this.
     pub(crate) async fn says(lifecycle: &Lifecycle, text: &str) -> String {
         testkit::eventually(PATIENCE, || {

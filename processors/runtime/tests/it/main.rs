@@ -29,6 +29,8 @@ mod saga;
 #[cfg(test)]
 mod schemas_unknown;
 #[cfg(test)]
+mod seek;
+#[cfg(test)]
 mod several;
 #[cfg(test)]
 mod shows;

@@ -51,6 +51,7 @@ impl Session<'_> {
             tokio,
             committed: &|shards| self.committed(shards),
             gap_accepted: options.accept_log_gap,
+            seek: options.seek.as_ref(),
             inputs: &topics.inputs,
         })?;
         Ok(Event::Recovered { shards, halted })
