@@ -46,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What tests of any crate may use beside its arrows. Rooms are not in it: a test that needs two rooms belongs to `forebay`.
-const TESTS_MAY_USE: &[&str] = &["chassis", "runtime", "sample", "schemas", "state", "testkit"];
+const TESTS_MAY_USE: &[&str] = &["chassis", "local-engines", "runtime", "sample", "schemas", "state", "testkit"];
 
 /// Outside crates that only some of ours may name. `.cargo/deny.toml` holds the same walls for those who run cargo-deny.
 const WALLS: &[(&str, &[&str])] = &[
