@@ -68,8 +68,8 @@ impl Within {
 #[derive(Clone)]
 pub struct StateReader {
     store: Arc<dyn StateStore>,
-    /// Highest time seen per shard; there are as many shards as partitions. An old one may only say yes.
-    covered: Arc<Mutex<HashMap<Shard, i64>>>,
+    /// The newest watermark seen per shard; there are as many shards as partitions. An old one may only say yes.
+    covered: Arc<Mutex<HashMap<Shard, Mark>>>,
 }
 
 impl StateReader {
@@ -110,18 +110,20 @@ impl StateReader {
         self.final_rows(shard, &Wanted::Some(keys.collect()), within).await
     }
 
-    /// The shard's watermark; `None` before its first.
+    /// The shard's watermark, and never an older one than this reader has told before: what was written to one replica
+    /// may be read once, and not again. `None` before its first.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the store does not answer before the deadline.
     pub async fn watermark(&self, shard: &Shard, within: Within) -> Result<Option<Mark>, Error> {
         let mark = within.hold(self.store.mark(shard)).await?;
-        if let Some(mark) = &mark {
-            let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
-            let newest = covered.entry(shard.clone()).or_insert(mark.ts);
-            *newest = mark.ts.max(*newest);
+        let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mark) = mark
+            && covered.get(shard).is_none_or(|known| known.ts < mark.ts)
+        {
+            covered.insert(shard.clone(), mark);
         }
-        Ok(mark)
+        Ok(covered.get(shard).cloned())
     }
 
     /// The stored status of many events in one multi-get, in the order of `events`, expired parts left out. Says only
@@ -139,7 +141,7 @@ impl StateReader {
 
     /// The newest watermark this reader knows of.
     fn known(&self, shard: &Shard) -> Option<i64> {
-        self.covered.lock().unwrap_or_else(PoisonError::into_inner).get(shard).copied()
+        self.covered.lock().unwrap_or_else(PoisonError::into_inner).get(shard).map(|mark| mark.ts)
     }
 
     /// The watermark must be older than the reading it judges: frames of a subject reach the store in any order, and one

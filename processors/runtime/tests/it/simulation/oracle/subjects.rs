@@ -1,6 +1,6 @@
 //! Subjects as their results tell them: in order, each from where the one before left the subject.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use runtime::engine::transaction::{OutRecord, Topic};
 use schemas::key::EventKey;
@@ -21,7 +21,7 @@ struct State {
     /// Timers that are set, and when they are due.
     timers: BTreeMap<String, i64>,
     /// Effects that are open.
-    effects: BTreeSet<String>,
+    effects: BTreeMap<String, Started>,
     /// Rows of the range, and when they end.
     items: BTreeMap<String, (String, i64)>,
     /// Offset of the event of the last result.
@@ -81,7 +81,7 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
         for (timer, due) in state.timers {
             shared.violation("lost-timer", || format!("{timer} of {subject}, due at {due}"));
         }
-        for effect in state.effects {
+        for (effect, _) in state.effects.into_iter().filter(|(_, started)| started.is_open) {
             shared.violation("lost-effect", || format!("{effect} of {subject}"));
         }
     }
@@ -139,13 +139,26 @@ fn timers(shared: &Shared, subject: &str, state: &mut State, (verb, name, due): 
     }
 }
 
-/// An effect is started, and has one outcome or is cancelled. An open one that is started again stays one.
+/// An effect as its starts and ends were told.
+#[derive(Default)]
+struct Started {
+    is_open: bool,
+    /// Starts without an end.
+    left: usize,
+}
+
+/// An effect is started, and has one outcome or is cancelled. An open one that is started again stays one; one whose outcome
+/// waits to be taken is open no more, and a copy of its event behind the dedupe window starts it anew.
 fn effects(shared: &Shared, subject: &str, state: &mut State, (verb, id, brought): (&str, &str, &str)) {
+    let effect = state.effects.entry(id.to_owned()).or_default();
+    effect.is_open = verb == "started";
     if verb == "started" {
-        state.effects.insert(id.to_owned());
+        effect.left += 1;
         return;
     }
-    if !state.effects.remove(id) {
+    if effect.left > 0 {
+        effect.left -= 1;
+    } else {
         shared.violation("dup-effect", || format!("{id} of {subject} is {verb}, but was not open"));
     }
     let calls = shared.calls.borrow();
