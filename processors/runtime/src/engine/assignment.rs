@@ -58,6 +58,8 @@ pub struct ShardState {
     pub claims: Vec<Claimed>,
     /// Inputs are tried one at a time.
     pub single: Option<Single>,
+    /// The next batch takes at most this many of its inputs; each frame of this owner doubles it.
+    pub inputs_max: usize,
     /// Frames the store has not acknowledged: number and bytes, in order.
     unacked: VecDeque<(i64, usize)>,
     unacked_bytes: usize,
@@ -85,6 +87,7 @@ impl ShardState {
             held: BTreeMap::new(),
             claims: Vec::new(),
             single: None,
+            inputs_max: settings.limits.single_inputs,
             unacked: VecDeque::new(),
             unacked_bytes: 0,
             acked,
@@ -152,6 +155,7 @@ impl ShardState {
         }
         self.tip = change.tip.clone();
         self.begun = false;
+        self.inputs_max = self.inputs_max.saturating_mul(2);
         if self.single.as_mut().is_some_and(Single::is_over_after_frame) {
             self.single = None;
         }

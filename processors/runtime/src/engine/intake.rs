@@ -1,5 +1,7 @@
 //! From pending records and due items to a decided batch: open them, read what they need, decide.
 
+use std::collections::HashMap;
+
 use state::RowKey;
 
 use super::assignment::Assignment;
@@ -41,6 +43,7 @@ impl Core {
             return self.poll();
         }
         let mut take = ((self.pending.len() + due.len()) >> self.redo).clamp(1, inputs_max.max(1));
+        take = slow_start(assignment, &due, self.pending.iter().map(|record| record.shard), take);
         due.truncate(take);
         assignment.unpin(&self.settings);
         let mut alone = None;
@@ -189,4 +192,23 @@ impl Core {
         let why = format!("what the store holds of shard {shard} cannot be: {why}");
         Action::Restart { why, fenced: false, torn: Some(shard) }
     }
+}
+
+/// How many of the next inputs a batch takes, when an owner that has just come begins with few of each shard: should one of
+/// them end the process, not many are under suspicion.
+fn slow_start(assignment: &Assignment, due: &[Due], records: impl Iterator<Item = i32>, take: usize) -> usize {
+    if assignment.shards.values().all(|shard| shard.inputs_max >= take) {
+        return take;
+    }
+    let due = due.iter().filter_map(|due| match due {
+        Due::Entry { shard, .. } => Some(*shard),
+        Due::Inputs(_) => None,
+    });
+    let mut taken: HashMap<i32, usize> = HashMap::new();
+    let over = due.chain(records).take(take).position(|number| {
+        let of_shard = taken.entry(number).or_default();
+        *of_shard += 1;
+        assignment.shards.get(&number).is_some_and(|shard| *of_shard > shard.inputs_max)
+    });
+    over.map_or(take, |over| over.max(1))
 }

@@ -46,7 +46,8 @@ pub struct Limits {
     pub status_life: Duration,
     /// So many processes claim a shard and commit nothing, and its inputs are tried one at a time: one may have ended them.
     pub single_claims: usize,
-    /// Inputs that are tried one at a time.
+    /// Inputs that are tried one at a time: as many as the first batch of an owner takes of a shard. What ended owners that
+    /// committed nothing is one of these.
     pub single_inputs: usize,
     /// An input that ended its process this often while it was tried alone is a dead letter.
     pub single_tries: i32,
@@ -75,7 +76,7 @@ impl Default for Limits {
             effects: 64,
             status_life: Duration::from_secs(7 * 24 * 3600),
             single_claims: 3,
-            single_inputs: 1_000,
+            single_inputs: 64,
             single_tries: 5,
             redo_attempts: 5,
             apply_age: Duration::from_secs(600),

@@ -95,12 +95,12 @@ fn owners_that_come_and_go_while_nothing_arrives_put_nothing_under_suspicion() {
 }
 
 #[test]
-fn suspicion_is_over_after_so_many_inputs() {
+fn a_new_owner_begins_with_few_inputs_so_that_few_are_under_suspicion() {
     let mut world = World::with(|settings| settings.limits.single_inputs = 2);
     world.send_all(["b +1", "a +1", "a kill", "a +2", "a +3", "a +4", "a +5"]);
     world.run();
-    // the first two inputs used it up, so it took another three
-    assert_eq!((world.dead(), world.deaths), (vec!["crash".to_owned()], 3 + DEATHS));
+    // the first owner commits two inputs before it dies, and the suspects begin behind them
+    assert_eq!((world.dead(), world.deaths), (vec!["crash".to_owned()], 1 + DEATHS));
     assert_eq!(world.results("a").last(), Some(&(5, 15)));
 }
 
