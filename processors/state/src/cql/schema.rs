@@ -8,6 +8,7 @@ use std::time::Duration;
 use scylla::client::session::Session;
 use scylla::cluster::NodeRef;
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
+use scylla::response::query_result::QueryResult;
 use scylla::statement::unprepared::Statement;
 use tokio::time::sleep;
 
@@ -130,17 +131,18 @@ async fn version(session: &Session, keyspace: &str) -> Result<usize, Error> {
         return Ok(0);
     }
     let query = format!("SELECT version FROM {keyspace}.schema_version WHERE component = 'state'");
-    let answer = session.query_unpaged(query, ()).await.map_err(failed)?;
+    // a table that another process is just making is in the system's tables before it can be read
+    let answer = step(session, &query).await?;
     let row = answer.into_rows_result().ok().and_then(|rows| rows.maybe_first_row::<(i32,)>().ok().flatten());
     Ok(row.map_or(0, |(version,)| usize::try_from(version).unwrap_or(0)))
 }
 
 /// One idempotent statement, tried again while other processes change the schema too.
-async fn step(session: &Session, statement: &str) -> Result<(), Error> {
+async fn step(session: &Session, statement: &str) -> Result<QueryResult, Error> {
     let mut tries = 1;
     loop {
         match session.query_unpaged(statement, ()).await {
-            Ok(_) => return Ok(()),
+            Ok(answer) => return Ok(answer),
             Err(error) if tries == TRIES => return Err(failed(error)),
             Err(error) => {
                 tracing::debug!(%error, tries, "a step of the schema is tried again");
