@@ -14,6 +14,7 @@ mod feed;
 mod figures;
 mod model;
 mod peer;
+mod plain;
 mod raw;
 mod reader;
 mod recovery;

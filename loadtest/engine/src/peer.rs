@@ -7,12 +7,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::children;
-use crate::engines::Engines;
 use crate::feed;
 use crate::figures::Figures;
 use crate::model::STREAM;
-use crate::stream::{self, Deployment, Headers, Shape, Tracking};
+use crate::plain::Plain;
 
 /// Marks the line with the peer's figures.
 const MARK: &str = "peer ";
@@ -21,19 +19,7 @@ const MARK: &str = "peer ";
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Peer {
     #[command(flatten)]
-    engines: Engines,
-    /// Partitions.
-    #[arg(long, default_value_t = 8)]
-    shards: i32,
-    /// Different keys.
-    #[arg(long, default_value_t = 10_000)]
-    keys: u64,
-    /// Bytes of a value.
-    #[arg(long, default_value_t = 200)]
-    size: usize,
-    /// Events.
-    #[arg(long, default_value_t = 500_000)]
-    events: u64,
+    input: Plain,
     /// Stream threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -65,19 +51,15 @@ impl Peer {
     /// Runs it and prints its figures.
     pub(crate) fn run(&self) -> Result<()> {
         let built = build()?;
-        let Self { shards, keys, size, events, .. } = *self;
-        let shape = Shape { shards, keys, size, row_bytes: 0, headers: Headers::Bare, tracking: Tracking::None };
-        let prefix = stream::fresh_prefix();
-        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &shape))?;
-        children::ended(&mut children::feed(&self.engines, &shape, &prefix, 0..events, None)?)?;
-        let folder = std::env::temp_dir().join(prefix.trim_end_matches('.'));
+        let (tokio, deployment) = self.input.fed()?;
+        let Plain { keys, events, .. } = self.input;
+        let folder = std::env::temp_dir().join(deployment.prefix.trim_end_matches('.'));
         let output = Command::new("java")
             .args(self.java.split_whitespace())
             .arg("-cp")
             .arg(format!("{}/classes:{}/libraries/*", built.display(), built.display()))
             .arg("forebay.bench.StreamsPeer")
-            .args([&self.engines.kafka, &deployment.topics.events(STREAM), &deployment.topics.results(STREAM)])
+            .args([&self.input.engines.kafka, &deployment.topics.events(STREAM), &deployment.topics.results(STREAM)])
             .arg(events.to_string())
             .arg(&folder)
             .arg(format!("num.stream.threads={}", self.threads))

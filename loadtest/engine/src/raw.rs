@@ -15,12 +15,11 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::children;
-use crate::engines::Engines;
 use crate::figures::Figures;
 use crate::model::STREAM;
+use crate::plain::Plain;
 use crate::reader::{Counted, Moment, histogram};
-use crate::stream::{self, Deployment, Headers, Shape, Tracking};
+use crate::stream::Deployment;
 
 /// Longest wait for one answer of the broker.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -29,19 +28,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Raw {
     #[command(flatten)]
-    engines: Engines,
-    /// Partitions.
-    #[arg(long, default_value_t = 8)]
-    shards: i32,
-    /// Different keys.
-    #[arg(long, default_value_t = 10_000)]
-    keys: u64,
-    /// Bytes of a value.
-    #[arg(long, default_value_t = 200)]
-    size: usize,
-    /// Events.
-    #[arg(long, default_value_t = 500_000)]
-    events: u64,
+    input: Plain,
     /// Length of a transaction, ms.
     #[arg(long, default_value_t = 100)]
     commit_ms: u64,
@@ -79,14 +66,9 @@ struct Clients {
 impl Raw {
     /// Runs it and prints its figures.
     pub(crate) fn run(&self) -> Result<()> {
-        let Self { shards, keys, size, .. } = *self;
-        let shape = Shape { shards, keys, size, row_bytes: 0, headers: Headers::Bare, tracking: Tracking::None };
-        let prefix = stream::fresh_prefix();
-        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let deployment = tokio.block_on(Deployment::open(&self.engines, &prefix, &shape))?;
-        children::ended(&mut children::feed(&self.engines, &shape, &prefix, 0..self.events, None)?)?;
+        let (tokio, deployment) = self.input.fed()?;
         let mut clients = Clients::start(&deployment)?;
-        let (counted, begun) = clients.copy(self.events, Duration::from_millis(self.commit_ms))?;
+        let (counted, begun) = clients.copy(self.input.events, Duration::from_millis(self.commit_ms))?;
         let mut figures =
             Figures::of(&self.name, &counted, begun, clients.producer.context().failed.load(Ordering::Relaxed) == 0);
         let memory = machine::memory(std::process::id())?;
