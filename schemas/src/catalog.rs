@@ -202,6 +202,8 @@ pub struct EventType {
     pub retry: Retry,
     /// Which events leave a status.
     pub tracking: Tracking,
+    /// Whether an event stays PROCESSING until every effect that it started has its outcome.
+    pub settles_with_effects: bool,
     /// Where the edge may keep it while the log is away.
     pub durability: Durability,
     /// Rules of its fields beyond their types.

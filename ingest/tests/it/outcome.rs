@@ -20,9 +20,11 @@ struct Fate {
     outcome: Option<&'static str>,
     code: Option<&'static str>,
     reason: Option<&'static str>,
+    /// States of the effects that it started.
+    effects: &'static [State],
 }
 
-const OK: Fate = Fate { state: State::Succeeded, outcome: Some("ok"), code: None, reason: None };
+const OK: Fate = Fate { state: State::Succeeded, outcome: Some("ok"), code: None, reason: None, effects: &[] };
 
 /// Writes what the processor would have written for the event of this id.
 async fn processed(id: &str, subject: &str, fate: &Fate) {
@@ -43,10 +45,19 @@ async fn processed(id: &str, subject: &str, fate: &Fate) {
         reason: fate.reason.map(str::to_owned),
     };
     let shard = Shard { stream: "orders".into(), number: partition_of(subject, 3) };
-    let key = StatusKey { event: EventKey::of("/accounts/main", id, None).0, part: "".into() };
-    let write = StatusWrite { key, val: status.encode(), expire_at: None };
+    let event = EventKey::of("/accounts/main", id, None).0;
+    let write = |part: &str, status: &EventStatus| StatusWrite {
+        key: StatusKey { event, part: part.into() },
+        val: status.encode(),
+        expire_at: None,
+    };
+    let effects = fate.effects.iter().enumerate().map(|(n, &state)| {
+        let history = vec![Step { state, at: THEN + 2_000 }];
+        write(&format!("e/{n}"), &EventStatus { state, outcome: None, history, ..status.clone() })
+    });
+    let status = effects.chain([write("", &status)]).collect();
     let (rows, agenda, dedupe, dedupe_ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let frame = Frame { shard: shard.clone(), n: 1, ts: THEN, rows, agenda, status: vec![write], dedupe, dedupe_ended };
+    let frame = Frame { shard: shard.clone(), n: 1, ts: THEN, rows, agenda, status, dedupe, dedupe_ended };
     shared().store.apply(&frame).await.unwrap();
     let mark = Mark { applied: 1, n: 1, ts: THEN, positions: Default::default(), horizon: 0, agenda_floor: 0 };
     shared().store.set_marks(&[(shard, mark)]).await.unwrap();
@@ -77,8 +88,21 @@ async fn a_created_resource_is_201_with_its_view() {
 }
 
 #[tokio::test]
+async fn an_event_that_settles_with_its_effects_is_waited_for_until_they_have_ended() {
+    let decided = |effects| Fate { state: State::Processing, effects, ..OK };
+    let (answer, own) = place(&decided(&[State::Succeeded, State::FailedTerminal]), &[]).await;
+    answer.is_verdict(201, "accepted");
+    assert_eq!(answer.header("location"), format!("/v1/orders/{own}"));
+    let lifecycle = &answer.body["lifecycle"];
+    assert_eq!((&lifecycle["state"], &lifecycle["outcome"]), (&json!("SUCCEEDED"), &json!("ok")));
+    let (answer, _) = place(&decided(&[State::Succeeded, State::FailedRetryable]), &[("prefer", "wait=1")]).await;
+    answer.is_verdict(202, "accepted");
+    assert_eq!(answer.body["lifecycle"]["state"], "PROCESSING");
+}
+
+#[tokio::test]
 async fn refusals_of_the_state_are_conflicts() {
-    let rejected = |code| Fate { state: State::Succeeded, outcome: Some("rejected"), code: Some(code), reason: None };
+    let rejected = |code| Fate { outcome: Some("rejected"), code: Some(code), ..OK };
     let (answer, _) = place(&rejected("version_conflict"), &[]).await;
     answer.is_problem(409, "conflict").is_verdict(409, "accepted");
     assert_eq!(
@@ -92,7 +116,7 @@ async fn refusals_of_the_state_are_conflicts() {
 
 #[tokio::test]
 async fn dead_letters_are_the_events_fault_or_ours() {
-    let dead = |reason| Fate { state: State::FailedTerminal, outcome: None, code: None, reason: Some(reason) };
+    let dead = |reason| Fate { state: State::FailedTerminal, outcome: None, reason: Some(reason), ..OK };
     let (answer, _) = place(&dead("terminal"), &[]).await;
     answer.is_problem(422, "event-failed");
     let (answer, _) = place(&dead("crash"), &[]).await;

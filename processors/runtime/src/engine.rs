@@ -36,7 +36,7 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use state::Mark;
+use state::{AgendaKey, Mark};
 
 use self::assignment::Assignment;
 use self::batch::Batch;
@@ -102,6 +102,8 @@ pub struct Core {
     versions: Versions,
     effects: Effects,
     breakers: Breakers,
+    /// Items that the next batch reads too, because a decision needs them.
+    wanted: Vec<(i32, AgendaKey)>,
     phase: Phase,
     /// Shards that were torn before this start.
     torn: BTreeSet<i32>,
@@ -124,6 +126,7 @@ impl Core {
             redo: 0,
             versions: Versions::default(),
             breakers: Breakers::default(),
+            wanted: Vec::new(),
             phase: Phase::Idle,
             torn: BTreeSet::new(),
         }

@@ -92,6 +92,9 @@ fn event(event: &EventType, stream: &Stream, streams: &[Stream]) -> Result<(), S
         return Err("it is internal and has a route; only processors send internal events".to_owned());
     }
     event.retry.check()?;
+    if event.settles_with_effects && event.tracking != Tracking::All {
+        return Err("settles = \"effects\" is told by the event's status: set tracking = \"all\"".to_owned());
+    }
     if let Some(asked) = &event.answers {
         answer_passes_holds(event, asked, streams)?;
     }

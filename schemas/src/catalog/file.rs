@@ -88,6 +88,7 @@ pub(super) struct EventFile {
     pub(super) retry: Retry,
     #[serde(default)]
     pub(super) tracking: Tracking,
+    pub(super) settles: Option<SettlesFile>,
     #[serde(default)]
     pub(super) durability: Durability,
     #[serde(default)]
@@ -101,6 +102,12 @@ pub(super) struct EventFile {
 #[serde(rename_all = "lowercase")]
 pub(super) enum AnswerFile {
     Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SettlesFile {
+    Effects,
 }
 
 #[derive(Deserialize)]

@@ -60,6 +60,7 @@ pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>)
             ordering: Ordering::Strict,
             retry: Retry::default(),
             tracking: Tracking::All,
+            settles_with_effects: false,
             durability: Durability::Log,
             limits: Limits::default(),
             example,

@@ -99,6 +99,7 @@ fn event_type(file: EventFile, avro: &mut Files<'_>) -> Result<EventType, String
         ordering: file.ordering,
         retry: file.retry,
         tracking: file.tracking,
+        settles_with_effects: file.settles.is_some(),
         durability: file.durability,
         constraints: constraints(&schema, &file.fields).map_err(about)?,
         limits: file.limits,

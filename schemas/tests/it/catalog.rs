@@ -57,6 +57,8 @@ fn each_mistake_of_an_event_is_one_sentence() {
     let cases = [
         ("subject = { generated = true }", "nothing"),
         ("subject = { pointer = \"/inner/n\" }", "nothing"),
+        ("subject = { generated = true }\nsettles = \"effects\"", "nothing"),
+        ("subject = { generated = true }\nsettles = \"effects\"\ntracking = \"failures\"", "set tracking = \"all\""),
         ("subject = { generated = true }\ncolour = 1", "unknown field `colour`"),
         ("subject = { generated = true, attribute = true }", "exactly one of"),
         ("batch = true", "needs `subject`"),

@@ -86,8 +86,7 @@ pub(crate) fn check_effects(book: &Book, findings: &mut Findings, log: &str) {
         let Some((effect, (state, attempts))) = book.effects.get(part).zip(status.effect) else { continue };
         let open = !matches!(state, State::Succeeded | State::FailedTerminal);
         let what = match effect.items {
-            // it may have been cancelled, which its status does not tell
-            0 if open => continue,
+            0 if open => format!("is told to be open ({state:?}), and its item is gone"),
             1.. if !open => format!("is told to have ended ({state:?}), and its item is there"),
             _ if attempts != effect.attempts => {
                 format!("is told to have {attempts} attempts, {} are on record", effect.attempts)

@@ -82,6 +82,9 @@ impl Fate {
     }
 }
 
+/// Agenda items that were read, by shard; `None` where there is none.
+pub type Items = HashMap<(i32, AgendaKey), Option<Bytes>>;
+
 /// Inputs that are decided together, and what was read for them.
 pub struct Batch {
     /// Due entries, oldest first: they are decided before the records.
@@ -91,7 +94,7 @@ pub struct Batch {
     /// Ranges that were read.
     pub ranges: Ranges,
     /// Agenda items that were read.
-    pub items: HashMap<(i32, AgendaKey), Option<Bytes>>,
+    pub items: Items,
     /// Ended attempts at the head of `due`.
     pub ended: usize,
     /// No more than this many are decided.
@@ -226,12 +229,12 @@ impl Batch {
     }
 
     /// What is decided, in order.
-    pub fn into_inputs(self) -> (Vec<Prepared>, Ranges) {
+    pub fn into_inputs(self) -> (Vec<Prepared>, Ranges, Items) {
         let due = self.due.into_iter().flat_map(|due| match due {
             Due::Inputs(inputs) => inputs,
             Due::Entry { .. } => Vec::new(),
         });
-        (due.chain(self.records).take(self.inputs_max).collect(), self.ranges)
+        (due.chain(self.records).take(self.inputs_max).collect(), self.ranges, self.items)
     }
 
     /// What must still be read from the store before the batch can be decided at `now` (µs).

@@ -17,13 +17,14 @@ use std::sync::Arc;
 
 use schemas::catalog::Tracking;
 use schemas::key::EventKey;
+use state::AgendaKey;
 use state::records::{Source, State};
 
 use self::subject::Work;
 pub use self::tally::Tally;
 use super::agenda::Named;
 use super::assignment::{Assignment, ShardState};
-use super::batch::{Batch, Fate, Prepared};
+use super::batch::{Batch, Fate, Items, Prepared};
 use super::breaker::Breakers;
 use super::dedupe::MINUTE_MS;
 use super::due::{Before, Origin};
@@ -49,6 +50,8 @@ pub enum Undecided {
     /// The batch ends before the input at this place: it needs more of a range than was read, because of what inputs before
     /// it deleted, or its subject's share of the frame is full.
     Short(usize),
+    /// These items must be read too: effects that a decision cancels.
+    Items(Vec<(i32, AgendaKey)>),
     /// The store shows what no history of this shard can have led to: somebody else owns it, or the store is damaged.
     Torn(i32, String),
 }
@@ -66,7 +69,7 @@ pub fn decide(
     now_us: i64,
 ) -> Result<(Transaction, Tally), Undecided> {
     let ended = batch.ended;
-    let (inputs, ranges) = batch.into_inputs();
+    let (inputs, ranges, items) = batch.into_inputs();
     let mut places = assignment.running.free(effects, breakers, settings.limits.effects, now_us);
     for input in &inputs {
         if let Fate::Attempt(effect) = &input.fate {
@@ -81,11 +84,11 @@ pub fn decide(
     // inputs are large: each stays where it is until its turn
     let mut inputs: Vec<Option<Prepared>> = inputs.into_iter().map(Some).collect();
     // an input is short only because of inputs of its own shard, so the first that is short ends the batch for all
-    let mut short = None;
+    let (mut short, mut missing) = (None, Vec::new());
     for ours in order.chunk_by(|(one, _), (next, _)| one == next) {
         let number = ours[0].0;
         let Some(shard) = assignment.shards.get_mut(&number) else { continue };
-        let mut work = ShardWork::new(shard, settings, effects, &mut places, &ranges, now_us);
+        let mut work = ShardWork::new(shard, settings, effects, &mut places, (&ranges, &items), now_us);
         for (_, at) in ours {
             let Some(input) = inputs[*at].take() else { continue };
             match work.take(input, &mut tally) {
@@ -98,16 +101,18 @@ pub fn decide(
                 Err(Stop::Torn(why) | Stop::Dead(_, why) | Stop::Again(why)) => return Err(Undecided::Torn(number, why)),
             }
         }
+        missing.append(&mut work.missing);
         work.finish(writer, &mut transaction);
     }
-    short.map_or(Ok((transaction, tally)), |at| Err(Undecided::Short(at)))
+    let undecided = (!missing.is_empty()).then_some(Undecided::Items(missing)).or(short.map(Undecided::Short));
+    undecided.map_or(Ok((transaction, tally)), Err)
 }
 
 /// A frame of nothing but positions: what a shard that follows a stream from now on starts with.
 pub fn anchor(shard: &mut ShardState, settings: &Settings, writer: &WriterId, now_us: i64, transaction: &mut Transaction) {
-    let (effects, breakers, ranges) = (Effects::default(), Breakers::default(), Ranges::default());
+    let (effects, breakers, ranges, items) = (Effects::default(), Breakers::default(), Ranges::default(), Items::new());
     let mut places = Running::default().free(&effects, &breakers, 0, now_us);
-    let mut work = ShardWork::new(shard, settings, &effects, &mut places, &ranges, now_us);
+    let mut work = ShardWork::new(shard, settings, &effects, &mut places, (&ranges, &items), now_us);
     // the claim has them all
     work.positions.clear();
     work.finish(writer, transaction);
@@ -147,6 +152,8 @@ struct ShardWork<'a, 'e> {
     effects: &'a Effects,
     places: &'a mut Places<'e>,
     ranges: &'a Ranges,
+    items: &'a Items,
+    missing: Vec<(i32, AgendaKey)>,
     ts: i64,
     horizon: i64,
     /// Next offset of each topic; that of the events always, since the positions fence a stale owner.
@@ -168,7 +175,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         settings: &'a Settings,
         effects: &'a Effects,
         places: &'a mut Places<'e>,
-        ranges: &'a Ranges,
+        (ranges, items): (&'a Ranges, &'a Items),
         now_us: i64,
     ) -> Self {
         Self {
@@ -183,6 +190,8 @@ impl<'a, 'e> ShardWork<'a, 'e> {
             effects,
             places,
             ranges,
+            items,
+            missing: Vec::new(),
             subjects: HashMap::new(),
             works: Vec::new(),
             shard_changes: Changes::default(),
@@ -342,8 +351,13 @@ impl<'a, 'e> ShardWork<'a, 'e> {
                 let (products, sends) = self.accept(at, told, (policy.tracking, kept), &decision)?;
                 tally.processed += 1;
                 tally.sends += sends;
-                if decision.open && policy.tracking != Tracking::None {
-                    let status = told.open_status(self.settings);
+                let with_effects = policy.settles_with_effects && !decision.effects.is_empty();
+                if (decision.open || with_effects) && policy.tracking != Tracking::None {
+                    let mut status = told.open_status(self.settings);
+                    // decided already: the reader looks for the outcomes of its effects
+                    if !decision.open {
+                        (status.outcome, status.products) = (Some("ok".to_owned()), products);
+                    }
                     self.works[at].status.push(told.write(&status, self.settings));
                 } else if kept {
                     let mut status = told.status(State::Succeeded, self.settings);

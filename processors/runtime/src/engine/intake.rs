@@ -121,6 +121,8 @@ impl Core {
         needs.rows.append(&mut rows);
         needs.rows.sort();
         needs.rows.dedup();
+        let wanted = self.wanted.iter().filter(|wanted| !batch.items.contains_key(wanted));
+        needs.items.extend(wanted.filter(|(shard, _)| assignment.shards.contains_key(shard)).cloned());
         needs.ranges = ranges;
         if needs.is_empty() {
             return self.decide(batch, now_us);
@@ -166,13 +168,22 @@ impl Core {
 
     fn decide(&mut self, batch: Batch, now_us: i64) -> Action {
         let Some(assignment) = &mut self.assignment else { return self.poll() };
+        let inputs_max = batch.inputs_max;
         match decide::decide(batch, assignment, &self.settings, (&self.effects, &self.breakers), &self.writer, now_us) {
             // every due entry was only a hint
             Ok((transaction, _)) if transaction.changes.is_empty() => {
                 assignment.ended.drain(..transaction.ended);
                 self.poll()
             }
-            Ok((transaction, tally)) => self.begin(transaction, tally),
+            Ok((transaction, tally)) => {
+                self.wanted.clear();
+                self.begin(transaction, tally)
+            }
+            // kept until the batch is decided: the next try may need others beside them
+            Err(Undecided::Items(items)) => {
+                self.wanted.extend(items);
+                self.batch_of(inputs_max, now_us)
+            }
             // what comes before it is committed first; then its range is read again, with their changes in memory
             Err(Undecided::Short(at)) if at > 0 => self.batch_of(at, now_us),
             Err(Undecided::Short(_)) => self.redo(false, now_us),

@@ -97,6 +97,8 @@ pub struct EventSpec {
     pub ordering: Ordering,
     /// How it is tried again.
     pub retry: Retry,
+    /// It stays PROCESSING while effects that it started are open.
+    pub settles_with_effects: bool,
 }
 
 /// How an input is treated, whatever it says.
@@ -110,19 +112,33 @@ pub struct Policy {
     pub ordering: Ordering,
     /// See [`EventSpec::retry`].
     pub retry: Retry,
+    /// See [`EventSpec::settles_with_effects`].
+    pub settles_with_effects: bool,
 }
 
 impl Policy {
     /// A timer's: nobody asks for its status, and it passes a held subject, which may be waiting for it.
     #[must_use]
     pub fn timer() -> Self {
-        Self { name: "timer".into(), tracking: Tracking::None, ordering: Ordering::Relaxed, retry: Retry::default() }
+        Self {
+            name: "timer".into(),
+            tracking: Tracking::None,
+            ordering: Ordering::Relaxed,
+            retry: Retry::default(),
+            settles_with_effects: false,
+        }
     }
 }
 
 impl From<&EventSpec> for Policy {
     fn from(event: &EventSpec) -> Self {
-        Self { name: event.name.clone(), tracking: event.tracking, ordering: event.ordering, retry: event.retry }
+        Self {
+            name: event.name.clone(),
+            tracking: event.tracking,
+            ordering: event.ordering,
+            retry: event.retry,
+            settles_with_effects: event.settles_with_effects,
+        }
     }
 }
 
@@ -272,6 +288,7 @@ impl Settings {
                 tracking: event.tracking,
                 ordering: event.ordering,
                 retry: event.retry,
+                settles_with_effects: event.settles_with_effects,
             };
             settings.event_types.insert(event.ce_type.clone(), spec);
         }
@@ -323,6 +340,7 @@ impl Settings {
                 tracking: Tracking::None,
                 ordering: Ordering::Relaxed,
                 retry: Retry::default(),
+                settles_with_effects: false,
             };
             spec.event_types.insert(result.ce_type.clone(), event);
         }

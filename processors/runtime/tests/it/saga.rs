@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use chassis::lifecycle::Lifecycle;
 use runtime::logic;
-use state::StateStore;
+use schemas::key::EventKey;
+use state::reader::{Answer, Question, Stage, StateReader, Tracking, Within};
+use state::records::{CANCELLED, State};
+use state::{Shard, StateStore};
 use testkit::kafka::Record;
 use testkit::{Process, checkers};
 
@@ -76,6 +79,7 @@ async fn every_order_ends_one_way_whatever_is_killed_and_stock_and_payments_agre
     let paid = ends(&streams, sent).await;
     check_stock(&streams, initial, &paid).await;
     check_payments(&target, &paid);
+    check_charges(&streams, &paid).await;
     for stream in ["orders", "stock", "payments"] {
         let dead = streams.kafka.read(&streams.topics.dead(stream)).await;
         assert!(dead.is_empty(), "{dead:?}");
@@ -149,6 +153,34 @@ fn check_payments(target: &Target, paid: &BTreeSet<String>) {
     assert!(calls.len() > ids.len(), "some calls are repeated");
     for order in paid {
         assert!(calls.iter().any(|call| call.order == *order && call.paid), "{order} is not paid at the target");
+    }
+}
+
+/// A charge settles with its effect: it has succeeded, and the effect was cancelled where nobody paid.
+async fn check_charges(streams: &Streams, paid: &BTreeSet<String>) {
+    let records = streams.kafka.read(&streams.topics.events("payments")).await;
+    let charges = of_type(&records, "payment.charge");
+    assert!(charges.len() > paid.len());
+    let reader = StateReader::new(streams.store.clone());
+    for charge in charges {
+        let [id, source] = ["ce_id", "ce_source"].map(|name| charge.header(name).unwrap());
+        let order = subject(charge);
+        let question = Question {
+            event: EventKey::of(source, id, None).0,
+            shard: Shard { stream: "payments".into(), number: charge.partition },
+            offset: Some(charge.offset),
+            tracking: Tracking::All,
+            accepted: charge.timestamp_ms * 1_000,
+            life: i64::MAX,
+        };
+        let within = Within::new(charge.timestamp_ms * 1_000, PATIENCE);
+        let Answer::Known(told) = reader.lifecycle(&question, within).await.unwrap() else { panic!("{order} is not known") };
+        let [(_, effect)] = &told.effects[..] else { panic!("{told:?}") };
+        assert_eq!((told.stage, effect.state), (Stage::Succeeded, State::Succeeded), "{told:?}");
+        let cancelled = (!paid.contains(&order)).then_some(CANCELLED);
+        assert_eq!(effect.outcome.as_deref(), cancelled, "{told:?}");
+        let status = told.status.as_ref().unwrap();
+        assert_eq!((status.state, told.history.last().unwrap().0), (State::Processing, Stage::Succeeded), "{told:?}");
     }
 }
 

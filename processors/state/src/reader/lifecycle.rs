@@ -199,15 +199,30 @@ fn answer(question: &Question, mark: Option<&Mark>, parts: &[StatusCell], now: i
 
 fn stored(question: &Question, status: EventStatus, effects: Vec<(Arc<str>, EventStatus)>, now: i64) -> Lifecycle {
     let retry_is_due = status.state == State::FailedRetryable && status.next_attempt.is_some_and(|due| due <= now);
-    let own: Vec<(Stage, i64)> = status.history.iter().map(|&Step { state, at }| (state.into(), at)).collect();
+    let mut own: Vec<(Stage, i64)> = status.history.iter().map(|&Step { state, at }| (state.into(), at)).collect();
+    let ended = ended_with_effects(&status, &effects);
+    own.extend(ended.map(|at| (Stage::Succeeded, at)));
     Lifecycle {
-        stage: if retry_is_due { Stage::Queued } else { status.state.into() },
+        stage: match ended {
+            Some(_) => Stage::Succeeded,
+            None if retry_is_due => Stage::Queued,
+            None => status.state.into(),
+        },
         history: steps(question, &own),
         duplicate_of: question.offset.filter(|&offset| offset != status.offset).map(|_| status.offset),
         status: Some(status),
         derived: false,
         effects,
     }
+}
+
+/// When the last effect ended of an event that is decided and settles with its effects; `None` while one is open, and for
+/// every other event. The engine writes such a status once and never reads it.
+fn ended_with_effects(status: &EventStatus, effects: &[(Arc<str>, EventStatus)]) -> Option<i64> {
+    let decided = status.state == State::Processing && status.outcome.is_some();
+    let all = decided && effects.iter().all(|(_, effect)| effect.settled());
+    let last = || effects.iter().filter_map(|(_, effect)| effect.history.last()).map(|step| step.at).max();
+    all.then(last).flatten()
 }
 
 fn steps(question: &Question, own: &[(Stage, i64)]) -> Vec<(Stage, i64)> {

@@ -116,6 +116,27 @@ fn a_row_tells_the_state_its_times_and_its_effects() {
 }
 
 #[test]
+fn an_event_that_settles_with_its_effects_has_succeeded_when_the_last_of_them_has_ended() {
+    run(async {
+        let decoded = |row: &Bytes| EventStatus::decode(row).unwrap();
+        let decided = EventStatus { outcome: Some("ok".into()), ..decoded(&status(State::Processing, None)) };
+        for (effects, stage) in [
+            ([State::Processing, State::Succeeded], Stage::Processing),
+            ([State::FailedRetryable, State::FailedTerminal], Stage::Processing),
+            ([State::FailedTerminal, State::Succeeded], Stage::Succeeded),
+        ] {
+            let [one, other] = effects.map(|state| status(state, None));
+            let (_fixture, reader) = at(11, &[("", decided.encode()), ("e/1", one.clone()), ("e/2", other)]).await;
+            let found = known(&reader, &question(Some(10)), START + 9).await;
+            assert_eq!(found.stage, stage);
+            if stage == Stage::Succeeded {
+                assert_eq!(found.history.last(), Some(&(Stage::Succeeded, decoded(&one).history.last().unwrap().at)));
+            }
+        }
+    });
+}
+
+#[test]
 fn a_failed_event_is_queued_again_once_its_next_attempt_has_come() {
     run(async {
         let (_fixture, reader) = at(11, &[("", status(State::FailedRetryable, Some(START + 100)))]).await;

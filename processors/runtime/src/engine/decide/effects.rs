@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::catalog::{Retry, Tracking};
-use state::records::{Effect, EventStatus, Item, State};
+use state::records::{CANCELLED, Effect, EventStatus, Item, State};
 use state::{AgendaKey, StatusKey, StatusWrite};
 
 use super::again::backoff;
@@ -17,6 +17,14 @@ use crate::engine::due::Origin;
 use crate::engine::emit::Told;
 use crate::engine::step::Attempt;
 use crate::processor::effect_id_of;
+
+/// What the status of an effect says beside its state.
+#[derive(Default)]
+struct Note {
+    due: Option<i64>,
+    detail: Option<String>,
+    outcome: Option<&'static str>,
+}
 
 impl ShardWork<'_, '_> {
     /// Checks what a decision says of effects; nothing changes.
@@ -57,7 +65,7 @@ impl ShardWork<'_, '_> {
                 event,
                 history: Vec::new(),
             };
-            self.tell_effect(at, &id, &mut effect, State::Queued, None);
+            self.tell_effect(at, &id, &mut effect, State::Queued, Note::default());
             if self.places.take(&Named::from(&effect)) {
                 self.begin_attempt(at, &id, effect);
             } else {
@@ -69,16 +77,29 @@ impl ShardWork<'_, '_> {
     /// Takes effects out of the agenda; what a running attempt brings is dropped, and one that this very frame would have
     /// recorded is not made.
     pub(super) fn cancel_effects(&mut self, at: usize, ids: &[String]) {
-        let work = &mut self.works[at];
         for id in ids {
             // one that this very batch would have made is not made
             let item = effect_id(id);
             self.attempts.retain(|attempt| attempt.key.id != item);
-            if let Some(due) = work.head.timers.remove(&effect_name(id)) {
-                work.agenda.insert(AgendaKey { due, id: item }, None);
-                work.changed = true;
+            let work = &mut self.works[at];
+            let Some(due) = work.head.timers.remove(&effect_name(id)) else { continue };
+            work.changed = true;
+            let key = AgendaKey { due, id: item };
+            let written = work.agenda.insert(key.clone(), None);
+            let place = (self.shard.shard.number, key);
+            let found = written.or_else(|| self.shard.agenda.item(&place.1).map(Option::<&bytes::Bytes>::cloned));
+            match found.or_else(|| self.items.get(&place).cloned()) {
+                None => self.missing.push(place),
+                Some(item) => self.tell_cancelled(at, id, item.as_deref()),
             }
         }
+    }
+
+    /// The status of a cancelled effect says so; nothing follows it.
+    fn tell_cancelled(&mut self, at: usize, id: &str, item: Option<&[u8]>) {
+        let Some(Ok(Item::Effect(mut effect))) = item.map(Item::decode) else { return };
+        let note = Note { outcome: Some(CANCELLED), ..Note::default() };
+        self.tell_effect(at, id, &mut effect, State::Succeeded, note);
     }
 
     /// True when an attempt was under way at an effect and nobody has heard how it ended.
@@ -100,7 +121,7 @@ impl ShardWork<'_, '_> {
         let due = self.ts + lease.as_micros() as i64;
         effect.attempts += 1;
         effect.processing = true;
-        self.tell_effect(at, id, &mut effect, State::Processing, None);
+        self.tell_effect(at, id, &mut effect, State::Processing, Note::default());
         self.attempts.push(Attempt {
             shard: self.shard.shard.number,
             key: AgendaKey { due, id: effect_id(id) },
@@ -121,7 +142,13 @@ impl ShardWork<'_, '_> {
         let asked = if let Error::Later(_, wait) = why { (*wait).min(LATER_MAX) } else { Duration::ZERO };
         let due = self.ts + backoff(retry, key, effect.attempts).max(asked.as_micros() as i64);
         effect.processing = false;
-        self.tell_effect(at, id, &mut effect, State::FailedRetryable, Some((due, why.to_string())));
+        self.tell_effect(
+            at,
+            id,
+            &mut effect,
+            State::FailedRetryable,
+            Note { due: Some(due), detail: Some(why.to_string()), outcome: None },
+        );
         self.put_effect(at, id, due, effect);
         Ok(())
     }
@@ -136,7 +163,7 @@ impl ShardWork<'_, '_> {
     ) -> Result<(), Stop> {
         let at = self.work(subject)?;
         let state = if failed.is_some() { State::FailedTerminal } else { State::Succeeded };
-        self.tell_effect(at, id, &mut effect, state, failed.map(|detail| (0, detail)));
+        self.tell_effect(at, id, &mut effect, state, Note { detail: failed, ..Note::default() });
         Ok(())
     }
 
@@ -148,16 +175,16 @@ impl ShardWork<'_, '_> {
     }
 
     /// Writes the effect's part of the status of its event.
-    fn tell_effect(&mut self, at: usize, id: &str, effect: &mut Effect, state: State, note: Option<(i64, String)>) {
+    fn tell_effect(&mut self, at: usize, id: &str, effect: &mut Effect, state: State, note: Note) {
         let Some((event, offset)) = effect.event else { return };
         let mut status = EventStatus {
             state,
-            outcome: None,
+            outcome: note.outcome.map(str::to_owned),
             code: Some(effect.name.clone()),
-            detail: None,
+            detail: note.detail,
             history: std::mem::take(&mut effect.history),
             attempts: effect.attempts,
-            next_attempt: None,
+            next_attempt: note.due,
             stream: self.settings.stream.to_string(),
             subject: self.works[at].subject.to_string(),
             partition: self.shard.shard.number,
@@ -168,10 +195,6 @@ impl ShardWork<'_, '_> {
         };
         status.enter(state, self.ts);
         effect.history.clone_from(&status.history);
-        if let Some((due, detail)) = note {
-            status.next_attempt = (state == State::FailedRetryable).then_some(due);
-            status.detail = Some(detail);
-        }
         let key = StatusKey { event, part: effect_id(id) };
         let life = self.settings.limits.status_life.as_micros() as i64;
         let written = &mut self.works[at].status;

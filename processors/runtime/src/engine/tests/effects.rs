@@ -158,6 +158,46 @@ fn an_open_effect_that_is_started_again_stays_one() {
 }
 
 #[test]
+fn a_cancelled_effect_says_so_whether_memory_or_the_store_has_its_item() {
+    for deaf in [false, true] {
+        let mut world = World::new();
+        world.store_is_deaf = deaf;
+        world.send_with_id("a effect hello", "asks");
+        world.run();
+        let id = effect_id_of(EventKey::of("test", "asks", None).0, 0);
+        world.send_all([&*format!("a cancel {id}"), "a +1"]);
+        world.run();
+        world.catch_up();
+        world.run();
+        let status = world.effect_status("asks");
+        assert_eq!((status.state, status.outcome.as_deref()), (State::Succeeded, Some("cancelled")));
+        assert_eq!(
+            status.history.iter().map(|step| step.state).collect::<Vec<_>>(),
+            [State::Queued, State::Processing, State::Succeeded]
+        );
+        assert_eq!((world.items("a"), sums(&world)), (Vec::new(), vec![1]));
+    }
+}
+
+#[test]
+fn an_event_that_settles_with_its_effects_stays_processing_until_they_have_ended() {
+    let mut world = World::with(|settings| {
+        settings.event_types.get_mut("sum.add").unwrap().settles_with_effects = true;
+    });
+    world.send_with_id("a effect hello", "asks");
+    world.send_with_id("a +1", "asks nothing");
+    world.run();
+    let ok = || Some("ok".to_owned());
+    assert_eq!(world.status("asks"), (State::Processing, ok(), vec![State::Queued, State::Processing]));
+    assert_eq!(world.status("asks nothing").0, State::Succeeded);
+    assert_eq!(world.effect_state("asks"), State::Processing);
+    world.end_attempt(Ok("7"));
+    world.run();
+    // the reader puts the two together
+    assert_eq!((world.status("asks").0, world.effect_state("asks")), (State::Processing, State::Succeeded));
+}
+
+#[test]
 fn no_more_attempts_are_made_than_there_are_places() {
     let mut world = World::with(|settings| settings.limits.effects = 2);
     world.send_all(["a effect 1", "a effect 2", "a effect 3", "b effect 4", "b effect 5"]);

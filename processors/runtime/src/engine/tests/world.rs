@@ -551,9 +551,14 @@ impl World {
 
     /// State of an effect in the status of its event.
     pub(super) fn effect_state(&self, event: &str) -> State {
+        self.effect_status(event).state
+    }
+
+    /// Status of an effect of an event.
+    pub(super) fn effect_status(&self, event: &str) -> EventStatus {
         let parts = wait(self.store.status(&[EventKey::of("test", event, None).0])).remove(0);
         let part = parts.iter().find(|part| part.part.starts_with("e/")).unwrap();
-        EventStatus::decode(part.cell.val.as_ref().unwrap()).unwrap().state
+        EventStatus::decode(part.cell.val.as_ref().unwrap()).unwrap()
     }
 
     /// The store hears of everything it was deaf for.
@@ -639,6 +644,7 @@ fn settings() -> Settings {
         tracking: Tracking::All,
         ordering: Ordering::Strict,
         retry: Retry { base_ms: 1_000, factor: 2.0, cap_ms: 10_000, attempts: 4 },
+        settles_with_effects: false,
     };
     let pass = EventSpec { name: "sum.pass".into(), ordering: Ordering::Relaxed, tracking: Tracking::Failures, ..event.clone() };
     Settings {

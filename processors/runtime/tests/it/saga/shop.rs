@@ -80,6 +80,7 @@ partitions = 4
 type = "payment.charge"
 schema = "test/words.avsc"
 internal = true
+settles = "effects"
 [[event]]
 type = "payment.cancel"
 schema = "test/words.avsc"

@@ -2,6 +2,7 @@
 //! and never an earlier one than was told before.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use schemas::key::EventKey;
 use state::reader::{Answer, Lifecycle, Stage, Tracking};
@@ -20,16 +21,20 @@ const DERIVED: usize = usize::MAX;
 pub(super) struct Statuses {
     /// Statuses in the order of their frames.
     written: HashMap<EventKey, Vec<EventStatus>>,
+    /// The last status of each effect that an event started.
+    effects: HashMap<EventKey, HashMap<Arc<str>, EventStatus>>,
     /// Copies that take effect.
     taken: HashMap<EventKey, Vec<Sent>>,
 }
 
 impl Statuses {
     pub(super) fn take(&mut self, sent: &[Sent], chain: &[Seen]) {
-        for write in chain.iter().flat_map(|seen| &seen.data).flat_map(|data| &data.status).filter(|write| write.part.is_empty())
-        {
-            let status = EventStatus::decode(&write.val).expect("the log holds statuses");
-            self.written.entry(EventKey(write.key)).or_default().push(status);
+        for write in chain.iter().flat_map(|seen| &seen.data).flat_map(|data| &data.status) {
+            let (key, status) = (EventKey(write.key), EventStatus::decode(&write.val).expect("the log holds statuses"));
+            match write.part.strip_prefix("e/") {
+                Some(id) => drop(self.effects.entry(key).or_default().insert(id.into(), status)),
+                None => self.written.entry(key).or_default().push(status),
+            }
         }
         for event in accepted(sent) {
             self.taken.entry(event.key).or_default().push(event.clone());
@@ -40,7 +45,7 @@ impl Statuses {
         let wrong = |what: String| shared.violation("lifecycle", || what);
         for (key, taken) in &self.taken {
             let written = self.written.get(key).map_or(&[][..], Vec::as_slice);
-            let last = written.last().map(|status| status.state);
+            let last = written.last().map(|status| self.end(key, status));
             // of several copies behind the window the last one tells
             let [event] = &taken[..] else { continue };
             let end = if event.dead().is_some() { State::FailedTerminal } else { State::Succeeded };
@@ -71,11 +76,18 @@ impl Statuses {
         }
     }
 
+    /// Where an event is in the end: one that is decided and settles with its effects has succeeded once they have ended.
+    fn end(&self, key: &EventKey, last: &EventStatus) -> State {
+        let effects = || self.effects.get(key).into_iter().flat_map(HashMap::values);
+        let decided = last.state == State::Processing && last.outcome.is_some();
+        if decided && effects().count() > 0 && effects().all(EventStatus::settled) { State::Succeeded } else { last.state }
+    }
+
     /// How many steps of its way an event has gone, as it was told; what is wrong with that else.
     fn far(&self, shown: &Shown) -> Result<usize, String> {
         let written = self.written.get(&shown.key).map_or(&[][..], Vec::as_slice);
         let Answer::Known(told) = &shown.answer else { return Err("nothing is known of it".into()) };
-        let Lifecycle { stage, status, duplicate_of, derived, .. } = &**told;
+        let Lifecycle { stage, status, duplicate_of, derived, effects, .. } = &**told;
         match status {
             Some(status) => {
                 let at = written.iter().rposition(|written| written == status).ok_or("no frame says so")?;
@@ -83,7 +95,12 @@ impl Statuses {
                 if *duplicate_of != first {
                     return Err(format!("it is a duplicate of {first:?}"));
                 }
-                Ok(at + 1)
+                let with_effects = *stage == Stage::Succeeded && status.state == State::Processing;
+                let started = self.effects.get(&shown.key).map_or(0, HashMap::len);
+                if with_effects && (effects.len() < started || !effects.iter().all(|(_, effect)| effect.settled())) {
+                    return Err("not all of its effects have ended".into());
+                }
+                Ok(at + 1 + usize::from(with_effects))
             }
             None if *derived && written.is_empty() => Ok(DERIVED),
             None if *derived => Err(format!("it was {written:?}")),

@@ -22,6 +22,7 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             tracking: Tracking::All,
             ordering: Ordering::Strict,
             retry: Retry { base_ms: 500, cap_ms: 4_000, attempts: 1_000, ..Retry::default() },
+            settles_with_effects: true,
         };
         let pass =
             EventSpec { name: "chain.pass".into(), tracking: Tracking::Failures, ordering: Ordering::Relaxed, ..event.clone() };
