@@ -38,6 +38,7 @@ use crate::engine::transaction::Topic;
 use crate::logic::Logic;
 use crate::metrics::{self, Place};
 use crate::points::Points;
+use crate::time::Clock;
 
 /// A transactional call that blocks longer ends the process: nothing else can tell it from a hang (F7).
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -80,6 +81,8 @@ pub struct Options {
     pub limits: Limits,
     /// Where a test makes the worker stumble.
     pub points: Points,
+    /// What the worker takes for the time.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -98,6 +101,7 @@ impl Options {
             seek: None,
             limits: Limits::default(),
             points: Points::default(),
+            clock: Clock::default(),
         }
     }
 

@@ -23,7 +23,6 @@ use super::writers::Writers;
 use crate::engine::input::Inlet;
 use crate::engine::log::WriterId;
 use crate::engine::{Action, Committed, Core, Event, Failure, Step};
-use crate::time::now_us;
 use crate::{fetch, metrics};
 
 /// The applier may take this long to finish when the process stops.
@@ -148,7 +147,7 @@ impl<'w> Session<'w> {
                     return ended;
                 }
             }
-            let Step { action: next, committed, attempts, tally } = self.core.step(event, now_us());
+            let Step { action: next, committed, attempts, tally } = self.core.step(event, self.worker.options.clock.now_us());
             if !attempts.is_empty() {
                 let _entered = self.worker.tokio.enter();
                 attempts.into_iter().for_each(|(assignment, attempt)| self.executor.start(assignment, attempt));
@@ -241,7 +240,7 @@ impl<'w> Session<'w> {
             }
             Action::Produce(transaction) => {
                 let trailers = self.worker.blocking(|| self.producer.produce(&transaction, &self.worker.topics))?;
-                metrics::produced(&self.worker.place, &transaction, &trailers, now_us());
+                metrics::produced(&self.worker.place, &transaction, &trailers, self.worker.options.clock.now_us());
                 self.gather.traces().produced(transaction.inputs);
                 Ok(Event::Drained(trailers))
             }

@@ -7,9 +7,13 @@ mod audit;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod deployment;
+#[cfg(test)]
+mod duplicates;
 #[cfg(test)]
 mod halted;
 #[cfg(test)]
