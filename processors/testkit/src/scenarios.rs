@@ -178,6 +178,10 @@ pub const ALL: &[Scenario] = &[
         proofs: &[
             test(RUNTIME, "once::every_event_has_one_result_over_restarts_of_the_worker"),
             test(RUNTIME, "once::a_repeated_event_has_one_result"),
+            test(
+                RUNTIME,
+                "duplicates::an_event_that_comes_again_at_once_after_a_timeout_a_restart_or_a_long_outage_has_one_effect",
+            ),
             test(RUNTIME, "redrive::a_letter_redriven_twice_after_the_fix_takes_effect_once"),
         ],
         missing: "",
@@ -248,8 +252,11 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T23",
         claim: "clocks that differ or jump do not break the order of the log",
-        proofs: &[],
-        missing: "with real engines; the simulation has jumping clocks",
+        proofs: &[
+            test(RUNTIME, "clocks::clocks_that_differ_and_jump_keep_the_order_of_the_log_while_shards_change_hands"),
+            test(RUNTIME, "clocks::a_worker_whose_clock_is_an_hour_off_stops_with_the_reason_and_leaves_nothing_behind"),
+        ],
+        missing: "clocks of brokers and of store nodes",
     },
     Scenario {
         name: "T24",

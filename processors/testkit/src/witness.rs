@@ -53,7 +53,7 @@ pub struct Watched {
 pub struct Witness {
     watched: Watched,
     settings: Settings,
-    over: Arc<AtomicBool>,
+    over: Over,
     results: JoinHandle<Told>,
     views: JoinHandle<Shown>,
 }
@@ -84,7 +84,7 @@ impl Witness {
         });
         let (tokio, polling) = (Handle::current(), poll_views(watched.clone(), Arc::clone(&over)));
         let views = tokio::task::spawn_blocking(move || tokio.block_on(polling));
-        Self { watched, settings, over, results, views }
+        Self { watched, settings, over: Over(over), results, views }
     }
 
     /// Ends the watching and compares what was seen with what is committed.
@@ -92,7 +92,7 @@ impl Witness {
     /// # Panics
     /// When something was seen that is not in the topics, or went backwards; the text says what.
     pub async fn finish(self) -> Testimony {
-        self.over.store(true, Ordering::Relaxed);
+        self.over.tell();
         let told = self.results.await.expect("the reader of results panicked");
         let shown = self.views.await.expect("the reader of views panicked");
         let testimony = Testimony {
@@ -110,6 +110,21 @@ impl Witness {
         });
         checking.await.expect("a witness was shown what is not so");
         testimony
+    }
+}
+
+/// Ends the watching when it is dropped too: a test that fails would wait for its readers for ever.
+struct Over(Arc<AtomicBool>);
+
+impl Over {
+    fn tell(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

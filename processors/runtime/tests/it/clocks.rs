@@ -95,9 +95,10 @@ async fn clocks_that_differ_and_jump_keep_the_order_of_the_log_while_shards_chan
     stage.work().await;
     let right = Worker::start(&stage.deployment, "right", 0).await;
     let all = [&fast, &slow, &right];
-    for worker in all {
-        Deployment::says(&worker.lifecycle, "5 shards run").await;
-    }
+    let details =
+        || all.map(|worker| worker.lifecycle.components().into_iter().map(|component| component.detail).collect::<String>());
+    let shared = || details().iter().all(|detail| detail.contains("5 shards run") || detail.contains("6 shards run"));
+    testkit::eventually(PATIENCE, || shared().then_some(())).await;
     let offsets = [0, -FAR_OFF_US, FAR_OFF_US, -MINUTE_US / 2, 5 * MINUTE_US, FAR_OFF_US];
     for round in 0..offsets.len() {
         for (n, worker) in all.into_iter().enumerate() {
