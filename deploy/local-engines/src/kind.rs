@@ -2,8 +2,8 @@
 
 use crate::options::{Options, Ports};
 
-/// Version of Apache Kafka. A newer one counts when broker, tools and clients of it all resolve.
-const KAFKA_VERSION: &str = "4.3.1";
+/// Version of Apache Kafka. 4.3.0 to 4.4.0 lose transaction markers when they restart (`docs/adr/0013-not-kafka-4-3.md`).
+const KAFKA_VERSION: &str = "4.2.1";
 /// Version of Apache Cassandra.
 const CASSANDRA_VERSION: &str = "5.0.9";
 /// Version of Apicurio Registry; the newest that runs on Java 17.

@@ -93,7 +93,7 @@ impl Recovery {
         let mut plans = Vec::new();
         let mut halted = Vec::new();
         for (shard, mark) in names.into_iter().zip(marks) {
-            match self.pass_barrier(&shard, mark.as_ref())? {
+            match self.pass_barrier(&shard, mark.as_ref(), begun)? {
                 Ok(offset) => {
                     let log_start = LogStart { offset, group_agrees: false, gap_accepted: order.gap_accepted };
                     plans.push(Plan { shard, mark, log_start });
@@ -181,15 +181,15 @@ impl Recovery {
         halted
     }
 
-    /// Waits until everything below the log's end is decided (I1). Returns the log's first offset.
-    fn pass_barrier(&self, shard: &Shard, mark: Option<&Mark>) -> Result<Result<i64, Halt>, Failure> {
+    /// Waits until everything below the log's end is decided (I1), at most until the deadline of the whole recovery has
+    /// passed: the group waits for it. Returns the log's first offset.
+    fn pass_barrier(&self, shard: &Shard, mark: Option<&Mark>, begun: Instant) -> Result<Result<i64, Halt>, Failure> {
         let ends = |consumer: &BaseConsumer<ReaderContext>| self.ends(consumer, shard.number);
         let (start, end) = ends(&self.barrier)?;
         let applied = mark.map_or(0, |mark| mark.applied);
         if end < applied {
             return Ok(Err(Halt::Truncated { end, applied }));
         }
-        let begun = Instant::now();
         loop {
             let (_, stable) = ends(&self.reader)?;
             if stable >= end {
