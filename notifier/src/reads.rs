@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::clock::now_ms;
 
 pub(crate) mod events;
+pub(crate) mod lists;
 pub(crate) mod routes;
 pub(crate) mod rows;
 pub(crate) mod views;

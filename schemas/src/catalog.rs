@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::constraints::Constraints;
 use crate::plan::Plan;
 
+pub use kinds::{LIST_BUCKETS, list_subject};
 pub use settings::{
     Durability, EffectRules, FollowStart, HeaderStyle, IdempotencyKey, Limits, Ordering, Retry, Tracking, UnknownFields,
 };
@@ -330,6 +331,8 @@ pub struct Kind {
     pub unique: Vec<TextField>,
     /// Fields that the kind's lists are sorted by.
     pub list: Vec<TextField>,
+    /// `GET` and path of the lists; `None` without one.
+    pub list_route: Option<Route>,
     /// Rules of the resource's fields.
     pub constraints: Arc<Constraints>,
 }

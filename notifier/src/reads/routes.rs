@@ -20,15 +20,22 @@ use schemas::registry::subject;
 
 use crate::app::App;
 use crate::reads::rows::Current;
-use crate::reads::{conditional, not_found, rows, shard_of, unavailable, views, within};
+use crate::reads::{conditional, lists, not_found, rows, shard_of, unavailable, views, within};
 
 /// Adds every declared GET route to `router`.
 pub(crate) fn mount(router: Router<Arc<App>>, catalog: &Catalog) -> Router<Arc<App>> {
     let declared = catalog.streams().iter().flat_map(|stream| (0..stream.views.len()).map(move |index| (stream, index)));
-    declared.fold(router, |router, (stream, index)| {
+    let router = declared.fold(router, |router, (stream, index)| {
         let name: Arc<str> = stream.name.as_str().into();
         let handler = move |state, peer, headers, parameters| show(state, peer, headers, parameters, Arc::clone(&name), index);
         router.route(&stream.views[index].route.path, get(handler))
+    });
+    let kinds = catalog.streams().iter().flat_map(|stream| stream.kinds.iter().enumerate().map(move |kind| (stream, kind)));
+    kinds.fold(router, |router, (stream, (index, kind))| {
+        let Some(route) = &kind.list_route else { return router };
+        let name: Arc<str> = stream.name.as_str().into();
+        let handler = move |state, peer, headers, asked| lists::list(state, peer, headers, asked, Arc::clone(&name), index);
+        router.route(&route.path, get(handler))
     })
 }
 
@@ -116,7 +123,7 @@ async fn embed(app: &App, stream: &str, view: &View, row: &Current<'_>, shown: &
     Ok(())
 }
 
-fn json(stream: &str, schema: &RecordSchema, datum: &[u8]) -> Result<Value, Problem> {
+pub(super) fn json(stream: &str, schema: &RecordSchema, datum: &[u8]) -> Result<Value, Problem> {
     let mut json = String::with_capacity(2 * datum.len() + 64);
     schema.plan.render(datum, &mut json).map_err(|error| rows::unreadable(stream, &error))?;
     serde_json::from_str(&json).map_err(|error| rows::unreadable(stream, &error))

@@ -155,14 +155,7 @@ async fn page(app: &App, peer: SocketAddr, headers: &HeaderMap, stream: &str, as
     if !principal.may_all(Action::View, &pattern) {
         return Err(Problem::new(Name::Forbidden, "the prefix is not covered by one capability"));
     }
-    let limit = match &asked.limit {
-        None => LIST_DEFAULT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=LIST_MAX).contains(limit))
-            .ok_or_else(|| bad_parameter("/limit", "limit is 1 to 1000"))?,
-    };
+    let limit = limit(asked.limit.as_deref(), LIST_DEFAULT, LIST_MAX)?;
     let deadline = within(app.options.views.deadline);
     let found = app.reader.list(stream, declared.partitions, prefix, asked.cursor.as_deref(), limit, deadline).await;
     let found = found.map_err(|error| match error {
@@ -178,6 +171,13 @@ async fn page(app: &App, peer: SocketAddr, headers: &HeaderMap, stream: &str, as
     }
     let list = List { items, token: None, asof: as_of(app, &shards(declared)).await, cursor: found.cursor };
     Ok(fresh(to_json(&list)?))
+}
+
+/// How many are asked for.
+pub(super) fn limit(asked: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
+    let Some(text) = asked else { return Ok(default) };
+    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    limit.ok_or_else(|| bad_parameter("/limit", &format!("limit is 1 to {max}")))
 }
 
 fn shards(stream: &Stream) -> Vec<Shard> {
@@ -197,18 +197,19 @@ async fn as_of(app: &App, shards: &[Shard]) -> Option<String> {
 fn read_cursor(cursor: &str) -> Result<(String, Option<i64>), Problem> {
     let bad = || bad_parameter("/cursor", "this is no cursor of this view");
     let (seq, sort) = cursor.split_once('.').ok_or_else(bad)?;
-    let bytes: Option<Vec<u8>> = sort
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| {
-            std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        })
-        .collect();
-    let sort = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad)?;
+    let sort = unhex(sort).ok_or_else(bad)?;
     Ok((sort, Some(seq.parse().map_err(|_| bad())?)))
 }
 
-fn hex(text: &str) -> String {
+/// What [`hex`] made; `None` for anything else.
+pub(super) fn unhex(text: &str) -> Option<String> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
+    let bytes: Option<Vec<u8>> = pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
+    String::from_utf8(bytes?).ok()
+}
+
+/// Text as a cursor has it.
+pub(super) fn hex(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut out, byte| {
         // writing into a String cannot fail
@@ -221,6 +222,6 @@ fn from_part(from: &str) -> String {
     if from.is_empty() { String::new() } else { format!("-{}", hex(from)) }
 }
 
-fn to_json(value: &impl Serialize) -> Result<String, Problem> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<String, Problem> {
     serde_json::to_string(value).map_err(|error| Problem::new(Name::Internal, error.to_string()))
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use schemas::catalog::{Catalog, RecordSchema};
+use schemas::catalog::{Catalog, LIST_BUCKETS, RecordSchema, list_subject};
 use schemas::datum::Datum;
-use schemas::entities::{Entity, EntityState};
+use schemas::entities::{Entity, EntityState, Summary};
 use schemas::frame;
 use schemas::partition::partition_of;
 use schemas::registry::{Registry, subject};
@@ -59,13 +59,18 @@ fn datum(entity: &Entity) -> Vec<u8> {
 
 /// Puts a row with this schema id and datum, final at once.
 async fn put(node: &Node, schema: i32, datum: &[u8], seq: i64) {
+    put_at(node, (SUBJECT, ""), schema, datum, seq).await;
+}
+
+/// The same at another place.
+async fn put_at(node: &Node, (subject, sort): (&str, &str), schema: i32, datum: &[u8], seq: i64) {
     let partitions = node.catalog.stream("entities").unwrap().partitions;
-    let shard = Shard { stream: "entities".into(), number: partition_of(SUBJECT, partitions) };
+    let shard = Shard { stream: "entities".into(), number: partition_of(subject, partitions) };
     let mut val = Vec::new();
     frame::begin(schema, &mut val);
     val.extend_from_slice(datum);
     let row = |sort: &str, val: Bytes| RowWrite {
-        key: RowKey { subject: SUBJECT.into(), sort: sort.into() },
+        key: RowKey { subject: subject.into(), sort: sort.into() },
         val: Some(val),
         expire_at: None,
     };
@@ -75,7 +80,7 @@ async fn put(node: &Node, schema: i32, datum: &[u8], seq: i64) {
         shard: shard.clone(),
         n: seq,
         ts,
-        rows: vec![row("", val.into()), row(HEAD_SORT, head.encode())],
+        rows: vec![row(sort, val.into()), row(HEAD_SORT, head.encode())],
         agenda: Vec::new(),
         status: Vec::new(),
         dedupe: Vec::new(),
@@ -147,6 +152,54 @@ async fn a_resource_is_found_updated_and_gone() {
     for bad in ["/v1/students/~head", "/v1/students/a%2Fb", "/v1/students/%00", "/v1/students/s1/x"] {
         assert_eq!(reqwest::get(node.url(bad)).await.unwrap().status(), 404, "{bad}");
     }
+}
+
+/// Puts a student into the list by last name.
+async fn list(node: &Node, bucket: u8, last_name: &str, id: &str, seq: i64) {
+    let summary = Summary { version: 1, fields: [("last_name".to_owned(), last_name.to_owned())].into() };
+    let mut datum = Vec::new();
+    summary.encode(&mut datum);
+    let place = (&*list_subject("main", "student", bucket), &*format!("last_name:{}/{id}", last_name.to_lowercase()));
+    put_at(node, place, node.ids.id_of(Summary::RECORD).unwrap(), &datum, seq).await;
+}
+
+/// Ids of a list, and the number of pages they came in.
+async fn listed(node: &Node, query: &str) -> (Vec<String>, usize) {
+    let (mut ids, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    loop {
+        let (status, headers, page) = get(node, &format!("/v1/students?{query}{cursor}")).await;
+        assert_eq!((status, &headers["cache-control"]), (200, &"no-store".parse().unwrap()), "{page}");
+        ids.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page["cursor"].as_str() else { return (ids, pages) };
+        cursor = format!("&cursor={next}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_is_one_order_over_all_its_subjects_page_by_page() {
+    let node = start().await;
+    assert_eq!(listed(&node, "").await, (Vec::new(), 1));
+    // one subject holds a run of neighbours, so that its share of a page is not enough
+    let bucket = |n: usize| if n < 30 { 3 } else { (n % usize::from(LIST_BUCKETS)) as u8 };
+    for n in 0..90 {
+        list(&node, bucket(n), &format!("N{n:02}"), &format!("s{n}"), 1 + n as i64).await;
+    }
+    list(&node, 5, "Åse/Ö", "a1", 91).await;
+    let ids: Vec<String> = (0..90).map(|n| format!("s{n}")).collect();
+    for (limit, least) in [(1, 90), (7, 13), (40, 3), (1_000, 1)] {
+        let (found, pages) = listed(&node, &format!("prefix=n&limit={limit}")).await;
+        assert_eq!(found, ids, "{limit}");
+        assert!((least..=least + 6).contains(&pages), "{limit}: {pages}");
+    }
+    assert_eq!(listed(&node, "sort=last_name&prefix=N1").await.0, ids[10..20]);
+    let (_, _, page) = get(&node, "/v1/students?prefix=%C3%85SE/").await;
+    assert_eq!(page, json!({"items": [{"id": "a1", "version": 1, "fields": {"last_name": "Åse/Ö"}}], "cursor": null}));
+    let foreign = "6c6173745f6e616d653a78"; // last_name:x
+    for bad in ["sort=email", "limit=0", "limit=1001", "limit=x", "cursor=zz", &format!("prefix=y&cursor={foreign}")] {
+        is_problem(&get(&node, &format!("/v1/students?{bad}")).await, 400, "malformed-request");
+    }
+    is_problem(&get(&node, &format!("/v1/students?prefix={}", "x".repeat(101))).await, 400, "malformed-request");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,6 @@ use schemas::entities::{Answer, Entity, EntityState, Held, Input, Row, SendEvent
 pub use arrival::Arrival;
 pub use change::MARKER_LIFE_US;
 pub use command::{Command, Verb};
-pub use lists::BUCKETS;
 pub use told::Told;
 
 mod arrival;

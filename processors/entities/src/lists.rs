@@ -4,13 +4,11 @@
 use std::collections::BTreeMap;
 
 use runtime::{Context, Decision, Rejection};
-use schemas::catalog::Kind;
+use schemas::catalog::{Kind, LIST_BUCKETS, list_subject};
 use schemas::entities::{ListDrop, ListPut, Row, SendEvent, Summary};
 
 use crate::{Entities, damaged};
 
-/// Subjects of each list; fixed for life.
-pub const BUCKETS: u8 = 16;
 /// Characters of a value that its place in a list shows.
 const VALUE_MAX: usize = 100;
 
@@ -56,8 +54,8 @@ pub(crate) fn drop(drop: &ListDrop) -> Decision<Entities> {
 fn place<'a>(kind: &str, ctx: &'a Context) -> (String, &'a str) {
     let id = ctx.subject.rsplit('/').next().unwrap_or_default();
     let account = ctx.subject.split('/').next().unwrap_or_default();
-    let bucket = blake3::hash(id.as_bytes()).as_bytes()[0] % BUCKETS;
-    (format!("{account}/list/{kind}.{bucket:02x}"), id)
+    let bucket = blake3::hash(id.as_bytes()).as_bytes()[0] % LIST_BUCKETS;
+    (list_subject(account, kind, bucket), id)
 }
 
 /// `last_name:byron/0192…`

@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::try_join;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::metrics::{FINAL_VIEW_LATE, FINAL_VIEW_RETRIES};
 use crate::records::{HEAD_SORT, Head};
 use crate::store::{Error, StateStore};
-use crate::types::{Cell, Mark, RowKey, Shard, StatusCell, SubjectRows};
+use crate::types::{Cell, Mark, RowKey, RowRange, Shard, StatusCell, SubjectRows};
 
 pub use self::lifecycle::{Answer, Lifecycle, Question, Stage, Tracking};
 pub use self::list::{LIST_BYTES_MAX, LIST_MAX, Page};
@@ -110,6 +111,19 @@ impl StateReader {
         self.final_rows(shard, &Wanted::Some(keys.collect()), within).await
     }
 
+    /// Rows of a range, `~` rows and expired rows left out, with the subject's `seq`; and the sort behind which the range
+    /// goes on when `range.limit` ended it.
+    ///
+    /// # Errors
+    /// Those of [`StateReader::subject`].
+    pub async fn range(&self, shard: &Shard, range: &RowRange, within: Within) -> Result<(SubjectRows, Option<String>), Error> {
+        refuse_reserved(&range.subject)?;
+        let (cells, newest_ts) = self.final_cells(shard, &Wanted::Range(range), within).await?;
+        let mut sorts = cells.iter().map(|(key, _)| &*key.sort).filter(|sort| *sort != HEAD_SORT);
+        let last = sorts.nth(range.limit.saturating_sub(1)).map(str::to_owned);
+        Ok((visible(cells, newest_ts, within.now)?, last))
+    }
+
     /// The shard's watermark, and never an older one than this reader has told before: what was written to one replica
     /// may be read once, and not again. `None` before its first.
     ///
@@ -146,13 +160,13 @@ impl StateReader {
 
     /// The watermark must be older than the reading it judges: frames of a subject reach the store in any order, and one
     /// that was still on its way when the rows were read may be below a watermark that is asked for afterwards.
-    async fn final_rows(&self, shard: &Shard, wanted: &Wanted<'_>, within: Within) -> Result<SubjectRows, Error> {
+    async fn final_cells(&self, shard: &Shard, wanted: &Wanted<'_>, within: Within) -> Result<Cells, Error> {
         let mut covered = self.known(shard);
         for tries in 0.. {
             let cells = within.hold(self.read(shard, wanted)).await?;
             let newest = cells.iter().map(|(_, cell)| cell.ts).max();
             if newest.is_none_or(|newest| covered.is_some_and(|covered| newest <= covered)) {
-                return visible(cells, newest.unwrap_or(0), within.now);
+                return Ok((cells, newest.unwrap_or(0)));
             }
             // what was known may just be old: the first look at the watermark costs no wait
             if let Some(tries) = usize::checked_sub(tries, 1) {
@@ -163,6 +177,11 @@ impl StateReader {
         unreachable!("the loop ends by the deadline")
     }
 
+    async fn final_rows(&self, shard: &Shard, wanted: &Wanted<'_>, within: Within) -> Result<SubjectRows, Error> {
+        let (cells, newest_ts) = self.final_cells(shard, wanted, within).await?;
+        visible(cells, newest_ts, within.now)
+    }
+
     async fn read(&self, shard: &Shard, wanted: &Wanted<'_>) -> Result<Vec<(RowKey, Cell)>, Error> {
         match wanted {
             Wanted::All(subject) => self.store.subject(shard, subject).await,
@@ -170,9 +189,18 @@ impl StateReader {
                 let cells = self.store.rows(shard, keys).await?;
                 Ok(keys.iter().cloned().zip(cells).filter_map(|(key, cell)| Some((key, cell?))).collect())
             }
+            Wanted::Range(range) => {
+                let head = [RowKey { subject: range.subject.clone(), sort: HEAD_SORT.into() }];
+                let (mut cells, heads) = try_join(self.store.range(shard, range), self.store.rows(shard, &head)).await?;
+                cells.extend(head.into_iter().zip(heads).filter_map(|(key, cell)| Some((key, cell?))));
+                Ok(cells)
+            }
         }
     }
 }
+
+/// Rows as the store has them, and the newest of their times.
+type Cells = (Vec<(RowKey, Cell)>, i64);
 
 /// Rows of shards are for their inputs alone.
 fn refuse_reserved(subject: &str) -> Result<(), Error> {
@@ -184,6 +212,7 @@ fn refuse_reserved(subject: &str) -> Result<(), Error> {
 enum Wanted<'a> {
     All(&'a str),
     Some(Vec<RowKey>),
+    Range(&'a RowRange),
 }
 
 fn visible(cells: Vec<(RowKey, Cell)>, newest_ts: i64, now: i64) -> Result<SubjectRows, Error> {

@@ -249,7 +249,9 @@ fn unique_routes(streams: &[Stream]) -> Result<(), Error> {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for stream in streams {
         let writes = stream.events.iter().filter_map(|event| event.route.as_ref());
-        for route in writes.chain(stream.views.iter().map(|view| &view.route)) {
+        let reads = stream.views.iter().map(|view| &view.route);
+        let lists = stream.kinds.iter().filter_map(|kind| kind.list_route.as_ref());
+        for route in writes.chain(reads).chain(lists) {
             if let Some(other) = seen.insert(route.shape(), &stream.name) {
                 let problem = format!("the route {} {} clashes with one of {other}", route.method, route.path);
                 return Err(Error { file: stream.name.clone(), problem });

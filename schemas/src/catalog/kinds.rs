@@ -18,6 +18,15 @@ const REJECTED: &str = "engine/rejected.avsc";
 /// Field that updates and deletes carry behind the kind's own.
 const EXPECTED_VERSION: &str = "expected_version";
 
+/// Subjects that each list of a kind is spread over; fixed for life.
+pub const LIST_BUCKETS: u8 = 16;
+
+/// The subject that holds one bucket of the lists of a kind.
+#[must_use]
+pub fn list_subject(account: &str, kind: &str, bucket: u8) -> String {
+    format!("{account}/list/{kind}.{bucket:02x}")
+}
+
 /// Adds everything a kind makes to its stream.
 pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>) -> Result<(), String> {
     let name = file.name.clone();
@@ -33,6 +42,7 @@ pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>)
     let generated = SubjectRule { source: SubjectSource::Generated, prefix: Some(prefix.clone()) };
     let by_path = SubjectRule { source: SubjectSource::Path("id".to_owned()), prefix: Some(prefix.clone()) };
     let on_one = |method: &str| Route { method: method.to_owned(), ..one.clone() };
+    let listed = Route { method: "GET".to_owned(), ..collection.clone() };
     let verbs = [
         ("create", made.create(), collection, generated, Some(one.path.clone()), file.example),
         ("update", made.update(), on_one("PUT"), by_path.clone(), None, None),
@@ -80,7 +90,8 @@ pub(super) fn expand(file: KindFile, stream: &mut Stream, files: &mut Files<'_>)
     if links && !stream.sends.contains(&stream.name) {
         return Err(about(format!("claims and lists are subjects of its own stream: add sends = [{:?}]", stream.name)));
     }
-    stream.kinds.push(Kind { name, schema, require_version: file.require_version, unique, list, constraints });
+    let list_route = (!list.is_empty()).then_some(listed);
+    stream.kinds.push(Kind { name, schema, require_version: file.require_version, unique, list, list_route, constraints });
     Ok(())
 }
 

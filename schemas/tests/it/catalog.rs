@@ -49,6 +49,8 @@ fn a_kind_becomes_events_results_routes_and_a_view() {
     assert_eq!(results, ["student.created", "student.updated", "student.deleted", "student.rejected"]);
     let view = &stream.views[0];
     assert_eq!((view.route.path.as_str(), view.subject.as_str()), ("/v1/students/{id}", "{account}/student/{id}"));
+    let list = stream.kinds[0].list_route.as_ref().unwrap();
+    assert_eq!((list.method.as_str(), list.path.as_str()), ("GET", "/v1/students"));
     assert_eq!(catalog.log_records().len(), 3);
 }
 

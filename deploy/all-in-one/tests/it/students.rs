@@ -11,6 +11,8 @@ use crate::machines::{AllInOne, Machine};
 const CALLERS: usize = 1_000;
 /// Of them at once.
 const AT_ONCE: usize = 100;
+/// How long a list may take to show what there is.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A caller gives up after so many tries.
 const TRIES: usize = 300;
 
@@ -70,7 +72,23 @@ async fn one_email_one_student_under_1000_parallel_creates_and_a_kill() {
     assert_eq!(shown["version"], 1, "{shown}");
     let changed = client.put(&student).json(&ada("byron@example.org")).send().await.unwrap();
     assert_eq!(changed.status().as_u16(), 200);
-    let (status, _, body) = create(&client, &api, "afterwards", &same).await;
+    let (status, again, body) = create(&client, &api, "afterwards", &same).await;
     assert_eq!(status, 201, "{body}");
+
+    // what was refused is in no list
+    let list = format!("{api}/v1/students?sort=last_name&prefix=BYR&limit=1");
+    let pages = testkit::eventually_async(PATIENCE, || async {
+        let page = async |url: String| client.get(url).send().await.unwrap().json::<Value>().await.unwrap();
+        let first = page(list.clone()).await;
+        let cursor = first["cursor"].as_str()?;
+        Some([page(format!("{list}&cursor={cursor}")).await, first])
+    });
+    let [second, first] = pages.await;
+    assert_eq!((&second["cursor"], second["items"].as_array().map(Vec::len)), (&Value::Null, Some(1)), "{second}");
+    let mut ids = [&first, &second].map(|page| page["items"][0]["id"].as_str().unwrap().to_owned());
+    ids.sort_unstable();
+    let mut created = [location, &again].map(|location| location.rsplit('/').next().unwrap().to_owned());
+    created.sort_unstable();
+    assert_eq!(ids, created);
     machine.stop().await;
 }

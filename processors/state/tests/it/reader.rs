@@ -42,6 +42,37 @@ fn rows_newer_than_the_watermark_are_never_told() {
 }
 
 #[test]
+fn a_range_is_read_by_the_same_rule_and_says_where_it_was_cut() {
+    run(async {
+        let fixture = stores::memory();
+        let reader = StateReader::new(fixture.store.clone());
+        let zero = shard("s", 0);
+        let range = |start: Option<&str>, limit| RowRange {
+            subject: "a".into(),
+            prefix: "m/".into(),
+            start: start.map(Into::into),
+            limit,
+        };
+        let first = ["", "m/1", "m/2", "m/3", "n/1"];
+        let written = first.into_iter().fold(frame("s", 1), |frame, sort| frame.row("a", sort, Some("v"))).head("a", 7);
+        fixture.store.apply(&written).await.unwrap();
+        assert!(matches!(reader.range(&zero, &range(None, 2), within(40)).await, Err(Error::Unavailable(_))));
+        fixture.store.set_marks(&[(zero.clone(), mark("s", 1, 0))]).await.unwrap();
+        let shown = async |range| {
+            let (rows, end) = reader.range(&zero, &range, within(1_000)).await?;
+            Ok::<_, Error>((rows.seq, rows.rows.into_keys().collect::<Vec<_>>().join(" "), end))
+        };
+        assert_eq!(shown(range(None, 2)).await.unwrap(), (7, "m/1 m/2".to_owned(), Some("m/2".to_owned())));
+        assert_eq!(shown(range(Some("m/2\0"), 2)).await.unwrap(), (7, "m/3".to_owned(), None));
+        // a deletion leaves no time behind but the head's
+        fixture.store.apply(&frame("s", 2).row("a", "m/3", None).head("a", 8)).await.unwrap();
+        assert!(shown(range(None, 9)).await.is_err());
+        fixture.store.set_marks(&[(zero.clone(), mark("s", 2, 0))]).await.unwrap();
+        assert_eq!(shown(range(None, 9)).await.unwrap(), (8, "m/1 m/2".to_owned(), None));
+    });
+}
+
+#[test]
 fn rows_of_a_shard_are_never_served() {
     run(async {
         let fixture = stores::memory();
