@@ -40,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) member: Member,
     /// Ports of all controllers, node by node; one without others.
     pub(crate) controllers: Vec<u16>,
+    /// See [`Options::kafka_advertised`].
+    pub(crate) advertised: Option<u16>,
     pub(crate) folder: Folder,
     pub(crate) software: Software,
     pub(crate) java: Java,
@@ -120,7 +122,8 @@ async fn start(options: &Options, member: Member, folder: Folder, say: &impl Fn(
         0 => ports.iter().skip(1).copied().collect(),
         _ => Member::kafka(options.kafka_nodes).iter().map(|node| node.kafka_ports(&options.ports).1).collect(),
     };
-    let site = Site { owner: options.owner, member, controllers, folder, software, java, ports };
+    let site =
+        Site { owner: options.owner, member, controllers, advertised: options.kafka_advertised, folder, software, java, ports };
     let plan = match kind {
         Kind::Kafka => kafka::plan(&site).await?,
         Kind::Registry => registry::plan(&site, &kafka_address(options)?).await?,

@@ -59,6 +59,7 @@ pub(crate) async fn plan(site: &Site) -> Result<Plan, Error> {
 fn settings(site: &Site, data: &Path) -> String {
     let voters = site.controllers.iter().zip(1..).map(|(port, node)| format!("{node}@127.0.0.1:{port}"));
     let text = PROPERTIES.replace("@KAFKA@", &site.port(0).to_string()).replace("@CONTROLLER@", &site.port(1).to_string());
+    let text = text.replace("@ADVERTISED@", &site.advertised.unwrap_or(site.port(0)).to_string());
     let text = text.replace("@NODE@", &site.member.node.max(1).to_string());
     let text = text.replace("@VOTERS@", &voters.collect::<Vec<_>>().join(",")).replace("@DATA@", &data.display().to_string());
     if site.member.node == 0 {

@@ -25,6 +25,9 @@ pub enum Api {
     AddPartitionsToTxn = 24,
     /// Commit or abort.
     EndTxn = 26,
+    /// The end of a transaction on its way from the coordinator to partitions. Seen by a proxy that brokers reach each
+    /// other through.
+    WriteTxnMarkers = 27,
     /// Positions inside a transaction.
     TxnOffsetCommit = 28,
 }

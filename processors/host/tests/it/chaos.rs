@@ -13,7 +13,7 @@ use self::fleet::Fleet;
 const PAUSE: Duration = Duration::from_secs(9);
 
 /// How often each scenario is repeated.
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     std::env::var("FOREBAY_CHAOS_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
 }
 

@@ -7,6 +7,8 @@ mod deployment;
 #[cfg(test)]
 mod engines;
 #[cfg(test)]
+mod markers;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod show;

@@ -13,10 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::Worker;
-use crate::engine::Committed;
 use crate::engine::ledger::Ledger;
 use crate::engine::rules::Rules;
+use crate::engine::{Committed, Failure};
 use crate::metrics::{self, Place};
+use crate::points::Points;
 
 /// Between two settings of the mark's age.
 const GAUGE: Duration = Duration::from_secs(1);
@@ -48,10 +49,15 @@ pub(super) fn start(worker: &Worker) -> Applier {
     let (jobs, jobs_out) = unbounded_channel();
     let (acks_in, acks) = std::sync::mpsc::channel();
     let (done_in, done) = oneshot::channel();
-    let (store, age, place) = (worker.parts.store.clone(), worker.settings.limits.apply_age, worker.place.clone());
+    let target = Target {
+        store: worker.parts.store.clone(),
+        age_max: worker.settings.limits.apply_age,
+        points: worker.options.points.clone(),
+    };
+    let place = worker.place.clone();
     let _entered = worker.tokio.enter();
     worker.lifecycle.spawn("applier", async move {
-        let result = run(store, jobs_out, acks_in, age, &place).await;
+        let result = run(Arc::new(target), jobs_out, acks_in, &place).await;
         metrics::mark_age(&place, Duration::ZERO);
         // nobody waits for it after a restart of the worker
         let _ = done_in.send(());
@@ -85,12 +91,29 @@ pub(crate) fn boot_time() -> Duration {
 /// The marks that were set.
 type Marked = Result<Vec<(Shard, Mark)>, Error>;
 
+/// Where frames go, and how.
+struct Target {
+    store: Arc<dyn StateStore>,
+    /// Rule Z.
+    age_max: Duration,
+    points: Points,
+}
+
+impl Target {
+    /// Writes between its two points; what a test makes fail there may have been written or not.
+    async fn write(&self, step: &'static str, write: impl Future<Output = Result<(), store::Error>>) -> Result<(), store::Error> {
+        let stumbled = |failure: &Failure| store::Error::Unavailable(failure.why().to_owned());
+        self.points.pass(step, false).map_err(|failure| stumbled(&failure))?;
+        write.await?;
+        self.points.pass(step, true).map_err(|failure| stumbled(&failure))
+    }
+}
+
 /// Applies frames until the channel closes and everything is acknowledged.
 async fn run(
-    store: Arc<dyn StateStore>,
+    target: Arc<Target>,
     mut jobs: UnboundedReceiver<Job>,
     acks: Sender<(u64, i32, i64)>,
-    age_max: Duration,
     place: &Place,
 ) -> Result<(), Error> {
     let mut gauge = tokio::time::interval(GAUGE);
@@ -102,7 +125,7 @@ async fn run(
     let mut open = true;
     while open || !running.is_empty() || ledger.has_marks() || marking.is_some() {
         if marking.is_none() && ledger.has_marks() {
-            marking = Some(set_marks(store.clone(), ledger.take_marks()).boxed());
+            marking = Some(set_marks(target.clone(), ledger.take_marks()).boxed());
         }
         tokio::select! {
             job = jobs.recv(), if open && running.len() < IN_FLIGHT => match job {
@@ -110,7 +133,7 @@ async fn run(
                 Some(Job { committed, at }) => {
                     uncovered.insert((committed.frame.shard.clone(), committed.frame.n), at);
                     ledger.begin(&committed);
-                    running.push(apply(store.clone(), committed.frame, at, age_max).boxed());
+                    running.push(apply(target.clone(), committed.frame, at).boxed());
                 }
             },
             Some(done) = running.next(), if !running.is_empty() => {
@@ -137,14 +160,14 @@ async fn run(
 }
 
 /// The identical write until it is acknowledged (S3).
-async fn apply(store: Arc<dyn StateStore>, frame: Frame, at: Duration, age_max: Duration) -> Result<(Shard, i64), Error> {
+async fn apply(target: Arc<Target>, frame: Frame, at: Duration) -> Result<(Shard, i64), Error> {
     let mut backoff = BACKOFF_FIRST;
     loop {
         let waited = boot_time().saturating_sub(at);
-        if waited > age_max {
+        if waited > target.age_max {
             return Err(Error::TooOld { shard: frame.shard, waited });
         }
-        match store.apply(&frame).await {
+        match target.write("apply", target.store.apply(&frame)).await {
             Ok(()) => {
                 metrics::applied(&frame.shard, boot_time().saturating_sub(at));
                 return Ok((frame.shard, frame.n));
@@ -159,10 +182,10 @@ async fn apply(store: Arc<dyn StateStore>, frame: Frame, at: Duration, age_max: 
     }
 }
 
-async fn set_marks(store: Arc<dyn StateStore>, marks: Vec<(Shard, Mark)>) -> Marked {
+async fn set_marks(target: Arc<Target>, marks: Vec<(Shard, Mark)>) -> Marked {
     let mut backoff = BACKOFF_FIRST;
     loop {
-        match store.set_marks(&marks).await {
+        match target.write("mark", target.store.set_marks(&marks)).await {
             Ok(()) => return Ok(marks),
             Err(store::Error::Unavailable(error)) => {
                 tracing::warn!(error, "the store did not take the watermarks; trying again");

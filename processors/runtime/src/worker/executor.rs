@@ -8,8 +8,9 @@ use chassis::lifecycle::Lifecycle;
 use futures::future::FutureExt;
 
 use crate::effects::{Call, EFFECT_BYTES_MAX, Effects, Error, LEASE_MARGIN};
-use crate::engine::{Attempt, Ended};
+use crate::engine::{Attempt, Ended, Failure};
 use crate::metrics;
+use crate::points::Points;
 
 /// Makes attempts and keeps what they brought until the loop asks. An attempt that outlives its session is heard by
 /// nobody; its lease ends, and the next owner makes the next one.
@@ -17,14 +18,15 @@ pub(super) struct Executor {
     stream: Arc<str>,
     effects: Effects,
     lifecycle: Lifecycle,
+    points: Points,
     ended_in: Sender<Ended>,
     ended: Receiver<Ended>,
 }
 
 impl Executor {
-    pub(super) fn new(stream: Arc<str>, effects: Effects, lifecycle: Lifecycle) -> Self {
+    pub(super) fn new(stream: Arc<str>, effects: Effects, lifecycle: Lifecycle, points: Points) -> Self {
         let (ended_in, ended) = channel();
-        Self { stream, effects, lifecycle, ended_in, ended }
+        Self { stream, effects, lifecycle, points, ended_in, ended }
     }
 
     /// Makes an attempt that is committed as under way. Called inside the runtime.
@@ -34,11 +36,18 @@ impl Executor {
         let id = key.id.trim_start_matches("e/").to_owned();
         let call = self.effects.call(&name, Call { id, argument, attempt });
         let (ended, stream, stop) = (self.ended_in.clone(), self.stream.clone(), self.lifecycle.stop());
+        let points = self.points.clone();
         self.lifecycle.spawn_request("effect", async move {
             let outcome = match call {
                 None => Err(Error::Terminal(format!("there is no effect {name:?}"))),
                 Some(call) => {
                     let within = lease.saturating_sub(LEASE_MARGIN);
+                    let call = async {
+                        points.pass("attempt", false).map_err(|failure| stumbled(&failure))?;
+                        let brought = call.await?;
+                        points.pass("attempt", true).map_err(|failure| stumbled(&failure))?;
+                        Ok(brought)
+                    };
                     let attempt = tokio::time::timeout(within, AssertUnwindSafe(call).catch_unwind());
                     let ended = tokio::select! {
                         ended = attempt => ended,
@@ -64,4 +73,9 @@ impl Executor {
     pub(super) fn ended(&self) -> Vec<Ended> {
         self.ended.try_iter().collect()
     }
+}
+
+/// What a test makes of an attempt is one that failed and may be made again.
+fn stumbled(failure: &Failure) -> Error {
+    Error::Retry(failure.why().to_owned())
 }

@@ -107,7 +107,12 @@ impl<'w> Session<'w> {
             applier_done,
             lost_at: None,
             gauges_at: Instant::now(),
-            executor: Executor::new(settings.stream.clone(), parts.logic.effects(), worker.lifecycle.clone()),
+            executor: Executor::new(
+                settings.stream.clone(),
+                parts.logic.effects(),
+                worker.lifecycle.clone(),
+                options.points.clone(),
+            ),
             moving: Vec::new(),
         })
     }
@@ -186,11 +191,13 @@ impl<'w> Session<'w> {
         let step = match &action {
             Action::Recover(_) => "recover",
             Action::Resume { .. } => "resume",
+            Action::Scan(_) => "scan",
             Action::Fetch(_) => "fetch",
             Action::Begin => "begin",
             Action::Produce(_) => "produce",
             Action::SendOffsets(_) => "send_offsets",
             Action::Commit => "commit",
+            Action::Abort => "abort",
             _ => return self.timed(action),
         };
         let worker = self.worker;

@@ -6,6 +6,8 @@
 
 mod victim;
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chassis::lifecycle::Lifecycle;
@@ -26,6 +28,8 @@ struct Arena {
     deployment: Deployment,
     steady: Lifecycle,
     witness: Witness,
+    /// Points that the steady worker has passed.
+    passed: Arc<Mutex<HashSet<Point>>>,
     node: String,
     sent: usize,
     begun: Instant,
@@ -36,10 +40,17 @@ impl Arena {
         let mut deployment = Deployment::new(name).await;
         let node = testkit::engines().await.cql.clone().unwrap();
         deployment.use_cql(&node).await;
-        let steady = deployment.start_as("steady", victim::impatient).await;
+        let passed = Arc::<Mutex<HashSet<Point>>>::default();
+        let points = recording(passed.clone());
+        let steady = deployment
+            .start_as("steady", |options| {
+                victim::impatient(options);
+                options.points = points;
+            })
+            .await;
         Deployment::says(&steady, "16 shards run").await;
         let witness = deployment.witness(&AIRPORTS);
-        Self { deployment, steady, witness, node, sent: 0, begun: Instant::now() }
+        Self { deployment, steady, witness, passed, node, sent: 0, begun: Instant::now() }
     }
 
     /// Sends events until it is over.
@@ -53,7 +64,12 @@ impl Arena {
 
     async fn depart(&mut self) {
         let id = self.sent.to_string();
-        self.deployment.depart(AIRPORTS[self.sent % AIRPORTS.len()], 5, &id).await;
+        match self.sent % 20 {
+            // an effect, and a timer, of subjects of their own: each has its result a little later
+            7 => self.deployment.depart(&format!("E{id}"), 674, &id).await,
+            14 => self.deployment.depart(&format!("T{id}"), 669, &id).await,
+            _ => self.deployment.depart(AIRPORTS[self.sent % AIRPORTS.len()], 5, &id).await,
+        }
         self.sent += 1;
     }
 
@@ -96,6 +112,23 @@ impl Arena {
         let account = Account::new(name).with("events", self.sent).with("mishaps", cells).with("violations", 0_u64);
         println!("{}", account.with("seconds", self.begun.elapsed().as_secs()));
     }
+
+    /// There is no point in the list that workers do not pass.
+    fn check_points(&self) {
+        let passed = self.passed.lock().unwrap();
+        let points = STEPS.iter().flat_map(|step| [false, true].map(|done| Point { step, done }));
+        let missed: Vec<_> = points.filter(|point| point.step != "abort" && !passed.contains(point)).collect();
+        assert!(missed.is_empty(), "points that a worker never passes: {missed:?}");
+    }
+}
+
+/// Nothing happens there but that it is noted.
+#[expect(clippy::disallowed_methods, reason = "this is a test")]
+fn recording(passed: Arc<Mutex<HashSet<Point>>>) -> Points {
+    Points::stumble(move |point| {
+        passed.lock().unwrap().insert(point);
+        Ok(())
+    })
 }
 
 fn cell(step: &'static str, done: bool, mishap: Mishap) -> Cell {
@@ -108,6 +141,7 @@ async fn matrix(name: &str, cells: &[Cell]) {
     for cell in cells {
         arena.suffer(&kafka, *cell).await;
     }
+    arena.check_points();
     arena.close(name, cells.len()).await;
 }
 
@@ -122,7 +156,7 @@ fn points(few: &[(&'static str, bool)]) -> Vec<(&'static str, bool)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_at_any_point_costs_nothing() {
-    let few = [("produce", true), ("commit", true), ("hand_over", false)];
+    let few = [("produce", true), ("commit", true), ("hand_over", false), ("apply", true), ("attempt", true)];
     let cells: Vec<_> = points(&few).into_iter().map(|(step, done)| cell(step, done, Mishap::Exit)).collect();
     matrix("dies", &cells).await;
 }
@@ -161,7 +195,7 @@ async fn readers_see_committed_results_only_while_every_third_transaction_is_abo
     let mut deployment = Deployment::new("aborted").await;
     deployment.use_cql(testkit::engines().await.cql.as_deref().unwrap()).await;
     let witness = deployment.witness(&AIRPORTS);
-    let passed = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let passed = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counting = passed.clone();
     // positions are sent: nothing but the commit is missing
     let points = Points::stumble(move |point| {

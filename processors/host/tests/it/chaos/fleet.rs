@@ -152,6 +152,11 @@ impl Fleet {
         testkit::eventually_async(PATIENCE, || async { (self.results().await >= count).then_some(()) }).await;
     }
 
+    /// Waits until every event so far has its result.
+    pub(crate) async fn settle(&self) {
+        self.await_results(self.sent).await;
+    }
+
     /// Where the log's partitions lie, and those of the coordinators of groups and transactions.
     pub(crate) async fn placed(&self) -> [Vec<Placed>; 3] {
         let log = self.deployment.topics.log("flights");

@@ -17,8 +17,8 @@ use crate::deployment::{Deployment, PATIENCE};
 /// Says where, how and to whom: step, before or after, mishap, prefix, Kafka, CQL; separated by blanks.
 const ROLE: &str = "FOREBAY_TEST_VICTIM";
 /// Longer than session and transaction.
-const SLEEP: Duration = Duration::from_secs(20);
-/// Steps of a transaction meet their mishap at this pass, not at the claim that begins every assignment.
+const SLEEP: Duration = Duration::from_secs(10);
+/// Steps of a batch meet their mishap at this pass, not at the claim that begins every assignment.
 const PASS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +97,15 @@ async fn a_worker_stumbles_where_its_environment_says() {
 #[expect(clippy::disallowed_methods, reason = "this is a test")]
 fn stumble(where_to: Point, mishap: String) -> Points {
     let passed = AtomicUsize::new(0);
-    let first = if ["recover", "resume"].contains(&where_to.step) { 1 } else { PASS };
+    let first = if ["recover", "resume", "scan", "abort"].contains(&where_to.step) { 1 } else { PASS };
+    let aborting = AtomicUsize::new(if where_to.step == "abort" { PASS } else { 0 });
     Points::stumble(move |point| {
+        // there is no abort without a reason
+        if point == (Point { step: "produce", done: true })
+            && aborting.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) == Ok(1)
+        {
+            return Err(failure(point));
+        }
         if point != where_to || passed.fetch_add(1, Ordering::Relaxed) + 1 != first {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::effects::{self, Effects, Policy};
+use runtime::engine::settings::Limits;
 use runtime::http::{Client, Request};
 use runtime::{Context, Decision, Options, Outcome, Parts, Processor, Reads, Rejection, Rows, Timer, logic};
 use schemas::catalog::Catalog;
@@ -219,6 +220,9 @@ impl Store {
     }
 }
 
+/// How many items an index has, as a metric.
+const INDEX: &str = "forebay_runtime_agenda_index_entries";
+
 /// Processes of a show.
 pub(super) struct Fleet {
     processes: Vec<Process>,
@@ -231,6 +235,11 @@ pub(super) struct Fleet {
 impl Fleet {
     /// Starts `count` processes of a deployment.
     pub(super) async fn start(deployment: &Deployment, store: &Store, target: &str, count: usize) -> Self {
+        Self::start_with(deployment, store, target, count, Limits::default().agenda_index).await
+    }
+
+    /// The same with at most so many due items known ahead per shard.
+    pub(super) async fn start_with(deployment: &Deployment, store: &Store, target: &str, count: usize, index: usize) -> Self {
         let engines = testkit::engines().await;
         let (folder, keyspace) = match store {
             Store::Folder(path) => (path.clone(), String::new()),
@@ -244,6 +253,7 @@ impl Fleet {
             ("FOREBAY_SHOW_FOLDER", folder),
             ("FOREBAY_SHOW_KEYSPACE", keyspace),
             ("FOREBAY_SHOW_TARGET", target.to_owned()),
+            ("FOREBAY_SHOW_INDEX", index.to_string()),
         ];
         let mut fleet = Self { processes: Vec::new(), variables, kills: 0, peak_kib: 0 };
         for slot in 0..count {
@@ -283,6 +293,12 @@ impl Fleet {
         }
     }
 
+    /// Most items that an index was seen to have, of the lines that processes still show.
+    pub(super) fn index_peak(&self) -> usize {
+        let lines = self.processes.iter().flat_map(Process::lines).filter(|line| line.starts_with(INDEX));
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).max().unwrap_or(0)
+    }
+
     /// SIGTERM for all, in order.
     pub(super) async fn stop(&mut self) {
         self.measure();
@@ -317,12 +333,16 @@ async fn a_process_of_a_show_runs_until_it_is_ended() {
     kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
     kafka.client.insert("transaction.timeout.ms".to_owned(), "5000".to_owned());
     let lifecycle = chassis::lifecycle::Lifecycle::new();
-    runtime::start(Options::new(kafka, &prefix, &variable("FOREBAY_SHOW_SLOT")), parts, &lifecycle).await.unwrap();
+    let mut options = Options::new(kafka, &prefix, &variable("FOREBAY_SHOW_SLOT"));
+    options.limits.agenda_index = variable("FOREBAY_SHOW_INDEX").parse().unwrap();
+    let metrics = chassis::telemetry::prometheus();
+    runtime::start(options, parts, &lifecycle).await.unwrap();
     let said = lifecycle.clone();
     lifecycle.spawn_request("says", async move {
         loop {
             let detail: String = said.components().into_iter().map(|component| component.detail).collect();
             println!("{detail}");
+            metrics.render().lines().filter(|line| line.starts_with(INDEX)).for_each(|line| println!("{line}"));
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     });

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chassis::lifecycle::Lifecycle;
 use futures::StreamExt;
+use testkit::Account;
 
 use super::machine::{Ask, FIRED, Fleet, Store, catalog};
 use super::reader::{Reader, Told};
@@ -166,4 +167,48 @@ async fn timers_end_once_and_never_early_whatever_is_killed() {
         fleet.peak_kib / 1024,
         auditing.elapsed()
     );
+}
+
+/// Timers that are due at one instant; the index may know every fifth of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_that_are_due_at_one_instant_fire_once_each_and_the_index_keeps_its_bound() {
+    let long = size("FOREBAY_SHOW_BURST");
+    let (timers, lead) = long.map_or((4_000, 8), |timers| (timers, 60));
+    let (events, shards) = (timers / PER_EVENT, 16);
+    let index = timers / shards / 5;
+    let mut deployment = Deployment::of("show-burst", catalog()).await;
+    let store = Store::Keyspace(deployment.prefix().trim_end_matches('.').replace('-', "_"));
+    let mut fleet = Fleet::start_with(&deployment, &store, "http://127.0.0.1:1", 1, index).await;
+    let reader = Reader::new(&deployment.kafka, &deployment.topics.results("flights"), 16);
+    let mut book = Book { ends: vec![0; timers], ended: 0, early: 0, lateness_ms: Vec::new() };
+    let (begun, due_ms, setting) = (Instant::now(), now_ms() + lead * 1_000, &deployment);
+    let sends = (0..events).map(|n| async move {
+        ask(setting, &format!("S{n}"), Ask::Timers, due_ms, PER_EVENT, &format!("0/{}", n * PER_EVENT)).await;
+    });
+    futures::stream::iter(sends).buffer_unordered(IN_FLIGHT).for_each(|()| async {}).await;
+    let set_within = begun.elapsed();
+    let patience = Duration::from_secs(120 + lead.unsigned_abs()) + Duration::from_millis(timers as u64 * 3);
+    while book.ended < timers {
+        tokio::task::block_in_place(|| reader.take(Duration::from_secs(2), |told| book.take(&told)));
+        assert!(begun.elapsed() < patience, "{} of {timers} ended within {patience:?}", book.ended);
+    }
+    let took = begun.elapsed();
+    let peak = fleet.index_peak();
+    fleet.stop().await;
+    // a second end of any would be among these
+    tokio::task::block_in_place(|| reader.take(Duration::from_secs(2), |told| book.take(&told)));
+    let wrong: Vec<_> = book.ends.iter().enumerate().filter(|(_, ends)| **ends != 1).take(10).collect();
+    assert!(wrong.is_empty(), "timers with another number of ends than one: {wrong:?}");
+    assert_eq!(book.early, 0, "fired early");
+    assert!(peak > 0 && peak <= shards * index, "{peak} items in an index of at most {}", shards * index);
+    deployment.store = store.open(testkit::engines().await.cql.as_deref().unwrap()).await;
+    let report = deployment.audit(false).await;
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    let most = book.lateness_ms.iter().max().copied().unwrap_or(0);
+    println!(
+        "{timers} timers set in {set_within:?}, due at one instant, all fired after {took:?}, late by {most} ms at most; \
+         at most {peak} of {} in the index",
+        shards * index
+    );
+    println!("{}", Account::new("burst").with("timers", timers).with("violations", 0_u64));
 }

@@ -1,0 +1,48 @@
+//! T7: the coordinator has ended a transaction, and the log's leader does not know it yet. Who takes over then must wait.
+//!
+//! Brokers send each other the markers that end transactions; a single node sends them to itself, at the address it tells
+//! everybody. Here that is the address of a proxy, which holds them back.
+
+use std::time::{Duration, Instant};
+
+use testkit::proxy::{Api, Fault};
+use testkit::{Account, Proxy, free_port};
+
+use crate::chaos::fleet::Fleet;
+use crate::chaos::rounds;
+use crate::engines::OwnEngines;
+
+/// How late markers are: longer than a session (6 s), after which the shards of a process that was killed change hands.
+const LATE: Duration = Duration::from_secs(14);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_waits_for_markers_of_the_log_that_are_late() {
+    let shared = testkit::engines().await;
+    let (kafka, controller) = (free_port(), free_port());
+    let proxy = Proxy::kafka(&format!("127.0.0.1:{kafka}")).await;
+    let advertised = proxy.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let engines = OwnEngines::start("markers-engines", |options| {
+        (options.ports.kafka, options.ports.controller, options.kafka_advertised) = (kafka, controller, advertised);
+        (options.registry, options.cql) = (Some(shared.registry.clone()), shared.cql.clone());
+    })
+    .await;
+    let mut fleet = Fleet::start_on(engines.engines(), "markers", 1).await;
+    let mut owner = 0;
+    let rounds = rounds();
+    for _ in 0..rounds {
+        fleet.depart(50).await;
+        fleet.settle().await;
+        let (begun, fired) = (Instant::now(), proxy.fired());
+        proxy.plan(Api::WriteTxnMarkers, Fault::Delay(LATE));
+        fleet.depart_until(|| proxy.fired() > fired).await;
+        // its last transaction is committed, and the log does not show it
+        fleet.kill(owner);
+        owner = fleet.join().await;
+        let waited = begun.elapsed();
+        println!("taken over after {waited:?}");
+        assert!(waited >= LATE, "taken over after {waited:?}, before the marker had come");
+        fleet.settle().await;
+    }
+    fleet.check().await;
+    println!("{}", Account::new("late_markers").with("late_markers", rounds));
+}
