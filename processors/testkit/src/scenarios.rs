@@ -256,9 +256,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T22",
         claim: "what was deleted or has expired does not come back, whatever zombies and compaction do",
-        proofs: &[
-            test(STATE, "conformance::any_order_and_repetition_of_writes_gives_the_same_cells_in_cql"),
-        ],
+        proofs: &[test(STATE, "conformance::any_order_and_repetition_of_writes_gives_the_same_cells_in_cql")],
         missing: "zombies, flush and compaction",
     },
     Scenario {
