@@ -75,8 +75,9 @@ impl Settings {
             ("fetch.wait.max.ms", "20"),
             ("fetch.queue.backoff.ms", "5"),
             // behind a backlog more would only be memory: a transaction takes a few MiB
-            ("queued.max.messages.kbytes", "16384"),
-            ("fetch.message.max.bytes", "524288"),
+            ("queued.max.messages.kbytes", "4096"),
+            ("fetch.max.bytes", "1048576"),
+            ("fetch.message.max.bytes", "131072"),
         ])
     }
 

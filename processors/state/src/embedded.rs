@@ -20,7 +20,9 @@ const KEYSPACE: &str = "state";
 
 /// Bytes in memory before they become a file. Smaller ones are searched faster and keep the process small; a file is
 /// written the more often.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
+/// Bytes of files kept in memory. What is hot is in the engine's own cache of rows.
+const CACHE_BYTES: u64 = 4 << 20;
 
 /// The embedded store. Clones share it; the folder is free again when the last one is dropped.
 pub type Embedded = OrderedStore<Folder>;
@@ -52,7 +54,7 @@ impl Folder {
     fn open(path: &Path) -> Result<Self, Error> {
         let cleaning = Arc::new(|_: &str| Some(clean::factory()));
         let opened = std::fs::create_dir_all(path).map_err(fjall::Error::from).and_then(|()| {
-            let database = Database::builder(path).with_compaction_filter_factories(cleaning).open()?;
+            let database = Database::builder(path).cache_size(CACHE_BYTES).with_compaction_filter_factories(cleaning).open()?;
             let state = database.keyspace(KEYSPACE, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))?;
             Ok(Self { database, state, writer: Mutex::new(()) })
         });

@@ -38,7 +38,7 @@ async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts
     let engines = OwnEngines::start("show-engines", |_| {}).await;
     let deployment = Arc::new(Deployment::new(engines.engines(), "show").await.with_dedupe_window(WINDOW));
     // the first process makes the topics, before anything reads or writes them
-    slots::prepare(&deployment).await;
+    slots::one_alone(&deployment).await;
 
     let (stage, tally) = (Arc::new(Stage::new(Plan::of(events))), Arc::<Tally>::default());
     // threads end even if something here fails
@@ -65,6 +65,7 @@ async fn millions_of_departures_through_kills_pauses_and_bounces_give_the_counts
         stage.tell(Duration::from_secs(10)),
     );
     let outcomes = [first, second, third].into_iter().sum();
+    slots::one_alone(&deployment).await;
     check(&deployment, &sent, &told).await;
     report(&deployment, &stage, outcomes).await;
 }

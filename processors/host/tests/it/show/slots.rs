@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The shortest pause; longer than a session (6 s) and a transaction (5 s).
 const PAUSE_MIN: Duration = Duration::from_millis(7_500);
 const LOOK: Duration = Duration::from_millis(50);
+/// What a process says that has every shard of `flights`.
+const ALL_SHARDS: &str = "16 shards run";
 /// What supervises processes waits so long before it starts one again: there is no broker, or no store.
 const BACKOFF: Duration = Duration::from_secs(1);
 
@@ -30,8 +32,9 @@ pub(crate) struct Outcomes {
     pub(crate) exits: usize,
 }
 
-/// Makes topics and tables, by a process of which nothing else is wanted.
-pub(crate) async fn prepare(deployment: &Deployment) {
+/// Starts a process, waits until it has all shards, and stops it: before the others it makes topics and tables, behind them
+/// it applies to the store what was committed last.
+pub(crate) async fn one_alone(deployment: &Deployment) {
     let mut first = None;
     eventually(PATIENCE, || {
         let process = first.get_or_insert_with(|| deployment.spawn(0));
@@ -40,7 +43,7 @@ pub(crate) async fn prepare(deployment: &Deployment) {
             first = None;
             return None;
         }
-        (assignments(process) > 0).then_some(())
+        (count(process, ALL_SHARDS) > 0).then_some(())
     })
     .await;
     if let Some(mut process) = first {
