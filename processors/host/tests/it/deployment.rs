@@ -62,10 +62,16 @@ impl Deployment {
 
     /// Starts a process in a slot.
     pub(crate) fn spawn(&self, slot: usize) -> Process {
+        self.spawn_with(slot, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn spawn_with(&self, slot: usize, further: &[&str]) -> Process {
         // the second process has two workers: they share its fate, and a store that is far away
         let workers = if slot == 1 { "2" } else { "1" };
         let place = ["--slot".to_owned(), format!("slot-{slot}"), "--workers".to_owned(), workers.to_owned()];
-        Process::spawn(Path::new(env!("CARGO_BIN_EXE_forebay-processor")), self.arguments.iter().chain(&place))
+        let arguments = self.arguments.iter().chain(&place).map(String::as_str).chain(further.iter().copied());
+        Process::spawn(Path::new(env!("CARGO_BIN_EXE_forebay-processor")), arguments)
     }
 
     /// The value of an event's record.

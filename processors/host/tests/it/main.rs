@@ -11,6 +11,8 @@ mod markers;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod show;
 
 use std::process::{Command, Output};
