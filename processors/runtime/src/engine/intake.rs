@@ -16,6 +16,19 @@ use super::step::{Action, Ended, Found, Needs, Scanned};
 use super::{Core, Phase};
 
 impl Core {
+    /// Begins no further attempts at effects: the shards are about to go.
+    pub fn start_no_more(&mut self) {
+        if let Some(assignment) = &mut self.assignment {
+            assignment.running.close();
+        }
+    }
+
+    /// True when no attempt is under way whose outcome is not committed.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.assignment.as_ref().is_none_or(|assignment| assignment.running.is_empty() && assignment.ended.is_empty())
+    }
+
     /// Prepares the next batch from what is pending; halves it after every abort.
     pub(super) fn next_batch(&mut self, now_us: i64) -> Action {
         self.batch_of(usize::MAX, now_us)

@@ -16,6 +16,7 @@ use crate::effects::Effects;
 #[derive(Debug, Default)]
 pub struct Running {
     attempts: HashMap<(i32, AgendaKey), Named>,
+    closed: bool,
 }
 
 impl Running {
@@ -27,6 +28,17 @@ impl Running {
     /// It has ended.
     pub fn end(&mut self, shard: i32, key: &AgendaKey) -> Option<Named> {
         self.attempts.remove(&(shard, key.clone()))
+    }
+
+    /// No further attempt has a place from now on.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// True when none is being made.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
     }
 
     /// Attempts at each target.
@@ -42,7 +54,8 @@ impl Running {
     /// The places that are free at `now` (µs), of `max` for all effects together.
     #[must_use]
     pub fn free<'a>(&self, effects: &'a Effects, breakers: &'a Breakers, max: usize, now: i64) -> Places<'a> {
-        let mut places = Places { effects, breakers, now, left: max, targets: HashMap::new(), keys: HashMap::new() };
+        let left = if self.closed { 0 } else { max };
+        let mut places = Places { effects, breakers, now, left, targets: HashMap::new(), keys: HashMap::new() };
         self.attempts.values().for_each(|named| places.occupy(named));
         places
     }

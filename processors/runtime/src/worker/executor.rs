@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use chassis::lifecycle::Lifecycle;
 use futures::future::FutureExt;
@@ -19,14 +20,16 @@ pub(super) struct Executor {
     effects: Effects,
     lifecycle: Lifecycle,
     points: Points,
+    /// Attempts go on for so long after the process was told to stop.
+    drain: Duration,
     ended_in: Sender<Ended>,
     ended: Receiver<Ended>,
 }
 
 impl Executor {
-    pub(super) fn new(stream: Arc<str>, effects: Effects, lifecycle: Lifecycle, points: Points) -> Self {
+    pub(super) fn new(stream: Arc<str>, effects: Effects, lifecycle: Lifecycle, points: Points, drain: Duration) -> Self {
         let (ended_in, ended) = channel();
-        Self { stream, effects, lifecycle, points, ended_in, ended }
+        Self { stream, effects, lifecycle, points, drain, ended_in, ended }
     }
 
     /// Makes an attempt that is committed as under way. Called inside the runtime.
@@ -35,7 +38,7 @@ impl Executor {
         let name = named.effect;
         let id = key.id.trim_start_matches("e/").to_owned();
         let call = self.effects.call(&name, Call { id, argument, attempt });
-        let (ended, stream, stop) = (self.ended_in.clone(), self.stream.clone(), self.lifecycle.stop());
+        let (ended, stream, stop, drain) = (self.ended_in.clone(), self.stream.clone(), self.lifecycle.stop(), self.drain);
         let points = self.points.clone();
         self.lifecycle.spawn_request("effect", async move {
             let outcome = match call {
@@ -51,7 +54,7 @@ impl Executor {
                     let attempt = tokio::time::timeout(within, AssertUnwindSafe(call).catch_unwind());
                     let ended = tokio::select! {
                         ended = attempt => ended,
-                        () = stop.wait() => return,
+                        () = async { stop.wait().await; tokio::time::sleep(drain).await } => return,
                     };
                     match ended {
                         Err(_) => Err(Error::Retry(format!("it did not end within {within:?}"))),

@@ -36,6 +36,8 @@ pub(super) enum Polled {
         generation: i32,
         metadata: Arc<ConsumerGroupMetadata>,
     },
+    /// The shards are asked back.
+    Leaving,
     Revoked,
     /// A partition cannot be read on: the client said why, not which.
     Troubled(String),
@@ -326,6 +328,7 @@ fn decided(consumer: &BaseConsumer<GroupContext>) -> Result<Option<Polled>, Fail
     Ok(match consumer.context().take() {
         None => None,
         Some(Rebalance::Assigned { shards, generation, metadata }) => Some(Polled::Assigned { shards, generation, metadata }),
+        Some(Rebalance::Leaving) => Some(Polled::Leaving),
         Some(Rebalance::Revoked) => Some(Polled::Revoked),
         Some(Rebalance::Unproven) => {
             return Err(Failure::Restart("an assignment came without generation and member id".into()));

@@ -5,6 +5,7 @@
 //! before anything is assigned, so nothing is delivered meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chassis::ffi;
@@ -23,6 +24,8 @@ pub(crate) enum Rebalance {
     Assigned { shards: Vec<i32>, generation: i32, metadata: Arc<ConsumerGroupMetadata> },
     /// An assignment without generation or member id: it must never be used (F1).
     Unproven,
+    /// Everything is asked back and still ours until the loop gives it back.
+    Leaving,
     /// Everything was taken back.
     Revoked,
 }
@@ -33,16 +36,22 @@ pub(crate) struct GroupContext {
     lag: Lag,
     place: Place,
     inputs: Vec<String>,
+    busy: AtomicBool,
 }
 
 impl GroupContext {
     pub(crate) fn new(place: Place, inputs: Vec<String>) -> Self {
-        Self { happened: Mutex::default(), lag: Lag::new(place.clone()), place, inputs }
+        Self { happened: Mutex::default(), lag: Lag::new(place.clone()), place, inputs, busy: AtomicBool::new(false) }
     }
 
     /// The oldest decision nobody looked at yet.
     pub(crate) fn take(&self) -> Option<Rebalance> {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// While the loop is busy with attempts at effects it gives shards back itself, after a moment.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     /// Shards of which every input topic is in the assignment.
@@ -73,6 +82,10 @@ impl ClientContext for GroupContext {
 impl ConsumerContext for GroupContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            if self.busy.load(Ordering::Relaxed) && !consumer.assignment_lost() {
+                self.put(Rebalance::Leaving);
+                return;
+            }
             // no transaction can be open here, so giving the partitions back at once is safe
             if let Err(error) = consumer.unassign() {
                 tracing::warn!(%error, "unassign");

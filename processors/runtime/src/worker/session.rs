@@ -1,5 +1,6 @@
 //! One life of consumer, producer and core: from start to shutdown, or to the next start.
 
+mod parting;
 mod shards;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use chassis::lifecycle::Stop;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::parting::Parting;
 use super::Worker;
 use super::applier::{self, Applier, Job};
 use super::executor::Executor;
@@ -25,8 +27,6 @@ use crate::engine::log::WriterId;
 use crate::engine::{Action, Committed, Core, Event, Failure, Step};
 use crate::{fetch, metrics};
 
-/// The applier may take this long to finish when the process stops.
-const APPLY_DRAIN: Duration = Duration::from_secs(10);
 /// Without an assignment for this long after one was lost: start again.
 const LOST_MAX: Duration = Duration::from_secs(20);
 
@@ -71,6 +71,7 @@ pub(crate) struct Session<'w> {
     executor: Executor,
     /// Positions of the open transaction.
     moving: Vec<(Inlet, i64)>,
+    parting: Parting,
 }
 
 impl<'w> Session<'w> {
@@ -112,7 +113,9 @@ impl<'w> Session<'w> {
                 parts.logic.effects(),
                 worker.lifecycle.clone(),
                 options.points.clone(),
+                options.effects_drain,
             ),
+            parting: Parting::default(),
             moving: Vec::new(),
         })
     }
@@ -120,6 +123,7 @@ impl<'w> Session<'w> {
     /// Performs what the core asks for, until the process stops or the session is over.
     pub(crate) fn run(mut self, stop: &Stop) -> Ended {
         let ended = self.serve(stop);
+        self.part();
         metrics::owned(&self.worker.place, 0, 0);
         metrics::waiting(&self.worker.place, 0, 0);
         if matches!(ended, Ended::Shutdown) {
@@ -132,7 +136,8 @@ impl<'w> Session<'w> {
         let stream = &self.worker.settings.stream;
         let mut action = Action::Poll { take: false, inputs_max: 0 };
         loop {
-            if stop.requested() && matches!(action, Action::Poll { .. }) {
+            let waits = self.awaits_effects(&action, stop);
+            if waits == Some(false) && stop.requested() {
                 return Ended::Shutdown;
             }
             let event = match action {
@@ -143,6 +148,8 @@ impl<'w> Session<'w> {
                 Action::Stop(why) => return Ended::Stop(why),
                 // the new positions are committed with the claims
                 Action::Resume { .. } if self.worker.options.seek.is_some() => return Ended::Shutdown,
+                _ if waits == Some(false) => self.give_back().unwrap_or_else(Event::Failed),
+                _ if waits == Some(true) => self.poll(false, 0).unwrap_or_else(Event::Failed),
                 action => self.passing(action).unwrap_or_else(Event::Failed),
             };
             if let Event::Failed(failure) = &event {
@@ -298,7 +305,9 @@ impl<'w> Session<'w> {
                 self.lost_at = None;
                 Ok(Event::Assigned { generation, shards })
             }
+            Polled::Leaving => Ok(self.leave()),
             Polled::Revoked => {
+                self.parting = Parting::default();
                 self.metadata = None;
                 self.lost_at = Some(Instant::now());
                 self.gather.dropped();
@@ -336,7 +345,11 @@ impl<'w> Session<'w> {
                 Err(error) => {
                     tracing::warn!(error, "no answer; inputs wait");
                     if let Some(polled) = self.gather.serve(&self.consumer, &mut self.writers)? {
-                        return self.told(polled);
+                        // nobody knows when there is an answer
+                        return if matches!(polled, Polled::Leaving) { self.give_back() } else { self.told(polled) };
+                    }
+                    if self.parting.owed {
+                        return self.give_back();
                     }
                 }
             }
@@ -365,16 +378,6 @@ impl<'w> Session<'w> {
             self.producer = self.worker.blocking(|| Producer::start(&self.worker.options.kafka, &id))?;
         }
         Ok(Some(self.worker.fresh_writer()))
-    }
-
-    fn shut_down(mut self) {
-        self.jobs = None;
-        let drained = self.worker.tokio.block_on(async { tokio::time::timeout(APPLY_DRAIN, &mut self.applier_done).await });
-        if drained.is_err() {
-            tracing::warn!("the store did not take all frames; the next start reads them back from the log");
-        }
-        self.consumer.unsubscribe();
-        super::gather::leave(&self.consumer);
     }
 }
 

@@ -23,6 +23,8 @@ mod offsets;
 #[cfg(test)]
 mod once;
 #[cfg(test)]
+mod parting;
+#[cfg(test)]
 mod points;
 #[cfg(test)]
 mod poison;

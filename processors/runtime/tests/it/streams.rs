@@ -116,8 +116,26 @@ impl Streams {
         lifecycle
     }
 
-    /// The same in a process of others.
+    /// A worker with other options.
+    pub(crate) async fn start_as(&self, logic: Arc<dyn Logic>, slot: &str, change: impl FnOnce(&mut Options)) -> Lifecycle {
+        let lifecycle = Lifecycle::new();
+        self.start_with(&lifecycle, logic, slot, self.kafka.settings(), change).await;
+        lifecycle
+    }
+
+    /// A worker in a process of others.
     pub(crate) async fn start_in(&self, lifecycle: &Lifecycle, logic: Arc<dyn Logic>, slot: &str, kafka: &Settings) {
+        self.start_with(lifecycle, logic, slot, kafka, |_| {}).await;
+    }
+
+    async fn start_with(
+        &self,
+        lifecycle: &Lifecycle,
+        logic: Arc<dyn Logic>,
+        slot: &str,
+        kafka: &Settings,
+        change: impl FnOnce(&mut Options),
+    ) {
         let parts = Parts {
             logic,
             catalog: self.catalog.clone(),
@@ -127,7 +145,9 @@ impl Streams {
         };
         let mut kafka = kafka.clone();
         kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
-        runtime::start(Options::new(kafka, &self.prefix, slot), parts, lifecycle).await.unwrap();
+        let mut options = Options::new(kafka, &self.prefix, slot);
+        change(&mut options);
+        runtime::start(options, parts, lifecycle).await.unwrap();
     }
 
     /// An event from outside.
