@@ -256,8 +256,15 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T22",
         claim: "what was deleted or has expired does not come back, whatever zombies and compaction do",
-        proofs: &[test(STATE, "conformance::any_order_and_repetition_of_writes_gives_the_same_cells_in_cql")],
-        missing: "zombies, flush and compaction",
+        proofs: &[
+            test(STATE, "conformance::any_order_and_repetition_of_writes_gives_the_same_cells_in_cql"),
+            test(
+                RUNTIME,
+                "points::deleted::what_was_deleted_stays_deleted_when_its_tombstones_are_gone_and_a_stopped_process_wakes",
+            ),
+            only_longer(RUNTIME, "points::deleted::without_rule_z_a_row_rises_and_the_audit_says_so", POINTS),
+        ],
+        missing: "",
     },
     Scenario {
         name: "T23",

@@ -4,6 +4,7 @@
 //! says so. Beside it another worker runs in order, so that there is always somebody to take over. With `FOREBAY_POINTS=all`
 //! every point meets every mishap, else the few that matter most.
 
+mod deleted;
 mod victim;
 
 use std::collections::HashSet;
@@ -62,6 +63,14 @@ impl Arena {
         }
     }
 
+    /// One event of this kind for every airport.
+    async fn depart_everywhere(&mut self, delay: i32) {
+        for airport in AIRPORTS {
+            self.deployment.depart(airport, delay, &self.sent.to_string()).await;
+            self.sent += 1;
+        }
+    }
+
     async fn depart(&mut self) {
         let id = self.sent.to_string();
         match self.sent % 20 {
@@ -87,7 +96,7 @@ impl Arena {
             Mishap::Exit => victim.await_end().await,
             Mishap::Error => {}
             Mishap::Sleep => self.depart_until("the end of its sleep", || victim.says("awake")).await,
-            Mishap::Stop => {
+            Mishap::Stop | Mishap::StopIdle => {
                 let stopped = Instant::now();
                 self.depart_until("the end of the pause", || stopped.elapsed() > PAUSE).await;
                 // somebody has everything meanwhile
