@@ -69,3 +69,55 @@ async fn an_operator_finds_a_dead_letter_sends_it_again_once_and_audits_the_rest
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report[0]["findings"].as_array().map(Vec::len), Some(0), "{report}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_lets_a_shard_go_on_behind_an_event_and_the_audit_names_it() {
+    let mut machine = AllInOne::new("doctor").await;
+    machine.start().await;
+    let (kafka, value) = (Kafka::new(&machine.kafka()), native::departure(&machine).await);
+    let (events, results) = (format!("{}flights.events", machine.prefix()), machine.results_topic());
+    let send = async |id: &str| {
+        let headers: [(&str, &[u8]); 2] = [("ce_id", id.as_bytes()), ("ce_source", b"/my/service")];
+        kafka.produce(&events, None, b"DTW", &value, &headers).await;
+    };
+    let told = async |count: usize| {
+        testkit::eventually_async(PATIENCE, || async { (kafka.read(&results).await.len() >= count).then_some(()) }).await;
+    };
+    send("before").await;
+    told(1).await;
+
+    let shard = format!("flights/{}", schemas::partition::partition_of("DTW", 16));
+    let seek = |position| ["doctor", "seek", &shard, position];
+    let (code, out, error) = forebay(&machine, &["doctor"]).await;
+    assert!(code != 0 && format!("{out}{error}").contains("seek"), "{out}{error}");
+    for bad in [["doctor", "seek", "flights", "flights.events=2"], seek("flights.events")] {
+        let (code, _, error) = forebay(&machine, &bad).await;
+        assert!(code == 2 && error.contains("wanted: "), "{code}: {error}");
+    }
+    // it runs: its store is taken
+    let (code, _, error) = forebay(&machine, &seek("flights.events=2")).await;
+    assert!(code != 0 && error.contains("another process has the state folder"), "{code}: {error}");
+    machine.stop().await;
+    send("passed over").await;
+    send("after").await;
+    // the session of the member that stopped ends by its time-out
+    let alone = async |position| {
+        testkit::eventually_async(PATIENCE, || async {
+            let sought = forebay(&machine, &seek(position)).await;
+            (!sought.2.contains("has members")).then_some(sought)
+        })
+        .await
+    };
+    let (code, _, error) = alone("flights.events=4").await;
+    assert!(code != 0 && error.contains("ends at 3"), "{code}: {error}");
+    let (code, out, error) = alone("flights.events=2").await;
+    assert_eq!((code, out.trim()), (0, &*format!("{shard} goes on at offset 2 of flights.events")), "{error}");
+
+    machine.start().await;
+    told(2).await;
+    machine.stop().await;
+    let (_, report, error) = forebay(&machine, &["audit", "--stopped", "--stream", "flights", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap_or_else(|_| panic!("{report}{error}"));
+    let findings = report[0]["findings"].as_array().unwrap();
+    assert!(findings.len() == 1 && findings[0].to_string().contains("is lost"), "{report}");
+}
