@@ -11,7 +11,7 @@ mod arguments;
 mod assemble;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is still running when the process stops gets this long.
 const STOP_BUDGET: Duration = Duration::from_secs(20);
