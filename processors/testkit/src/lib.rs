@@ -6,6 +6,7 @@
 pub mod account;
 pub mod checkers;
 pub mod follower;
+pub mod forgetful;
 pub mod kafka;
 pub mod name;
 pub mod patience;
@@ -24,6 +25,7 @@ use local_engines::{Options, Owner, Want};
 
 pub use account::Account;
 pub use follower::Follower;
+pub use forgetful::Forgetful;
 pub use kafka::Kafka;
 pub use local_engines::Engines;
 pub use name::{is_stale, unique};

@@ -53,7 +53,7 @@ const WALLS: &[(&str, &[&str])] = &[
     // engine-bench measures the bare client beside the engine
     ("rdkafka", &["chassis", "engine-bench", "runtime", "testkit"]),
     ("rdkafka-sys", &[]),
-    ("scylla", &["state"]),
+    ("scylla", &["state", "testkit"]),
     ("fjall", &["state"]),
     ("axum", &["chassis", "forebay", "ingest", "notifier"]),
 ];

@@ -6,8 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
+use testkit::Forgetful;
 
 use super::victim::{Mishap, Victim};
 use super::{AIRPORTS, Arena, cell};
@@ -17,34 +16,6 @@ use crate::deployment::{Deployment, PATIENCE};
 const GRACE: Duration = Duration::from_secs(10);
 /// Rule Z: half of it.
 const AGE_MAX: Duration = Duration::from_secs(5);
-
-/// A store that forgets its tombstones soon.
-struct Forgetful {
-    session: Session,
-    keyspace: String,
-}
-
-impl Forgetful {
-    async fn of(arena: &Arena) -> Self {
-        let session = SessionBuilder::new().known_node(&arena.node).build().await.unwrap();
-        let keyspace = arena.deployment.prefix().trim_end_matches('.').replace('-', "_");
-        let alter = format!(
-            "ALTER TABLE {keyspace}.rows WITH gc_grace_seconds = {} AND memtable_flush_period_in_ms = 1000 AND compaction = \
-             {{'class': 'SizeTieredCompactionStrategy', 'min_threshold': 2, 'unchecked_tombstone_compaction': true}}",
-            GRACE.as_secs()
-        );
-        session.query_unpaged(alter, ()).await.unwrap();
-        Self { session, keyspace }
-    }
-
-    /// Compactions of the rows so far.
-    async fn compactions(&self) -> usize {
-        let query = "SELECT keyspace_name, columnfamily_name FROM system.compaction_history";
-        let rows = self.session.query_unpaged(query, ()).await.unwrap().into_rows_result().unwrap();
-        let all = rows.rows::<(Option<String>, Option<String>)>().unwrap().map(Result::unwrap);
-        all.filter(|(keyspace, table)| keyspace.as_deref() == Some(&self.keyspace) && table.as_deref() == Some("rows")).count()
-    }
-}
 
 async fn notes(arena: &Arena) -> usize {
     let mut notes = 0;
@@ -56,7 +27,8 @@ async fn notes(arena: &Arena) -> usize {
 
 /// A process is stopped with rows in hand that others delete; it wakes when the store knows nothing of them any more.
 async fn wake_after_compaction(arena: &mut Arena, kafka: &str, age_max: Duration) -> Victim {
-    let store = Forgetful::of(arena).await;
+    let keyspace = arena.deployment.prefix().trim_end_matches('.').replace('-', "_");
+    let store = Forgetful::of(&arena.node, &keyspace, GRACE).await;
     let stop = cell("hand_over", false, Mishap::StopIdle);
     let victim = Victim::start_with(&arena.deployment, kafka, &arena.node, stop, age_max);
     let begun = Instant::now();
