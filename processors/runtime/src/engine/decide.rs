@@ -11,7 +11,8 @@ mod shard;
 mod subject;
 mod tally;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use super::agenda::Named;
 use super::assignment::{Assignment, ShardState};
 use super::batch::{Batch, Fate, Items, Prepared};
 use super::breaker::Breakers;
-use super::dedupe::MINUTE_MS;
+use super::dedupe::{KeyHasher, MINUTE_MS};
 use super::due::{Before, Origin};
 use super::emit;
 use super::input::Arrived;
@@ -166,6 +167,8 @@ struct ShardWork<'a, 'e> {
     accepted: BTreeMap<i64, Vec<u8>>,
     /// Keys accepted in this batch, with their minute.
     seen: HashMap<EventKey, i64>,
+    /// Events whose status the frame tells.
+    told: HashSet<EventKey, BuildHasherDefault<KeyHasher>>,
     attempts: Vec<Attempt>,
 }
 
@@ -198,6 +201,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
             records: Vec::new(),
             accepted: BTreeMap::new(),
             seen: HashMap::new(),
+            told: HashSet::default(),
             attempts: Vec::new(),
         }
     }
@@ -325,7 +329,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
             status.detail = Some(detail);
             let write = told.write(&status, self.settings);
             let at = self.work(told.subject)?;
-            self.works[at].status.push(write);
+            self.put_status(at, write);
         }
         Ok(())
     }
@@ -358,13 +362,13 @@ impl<'a, 'e> ShardWork<'a, 'e> {
                     if !decision.open {
                         (status.outcome, status.products) = (Some("ok".to_owned()), products);
                     }
-                    self.works[at].status.push(told.write(&status, self.settings));
+                    self.put_status(at, told.write(&status, self.settings));
                 } else if kept {
                     let mut status = told.status(State::Succeeded, self.settings);
                     status.outcome = Some("ok".to_owned());
                     status.code = decision.unchanged.then(|| "unchanged".to_owned());
                     status.products = products;
-                    self.works[at].status.push(told.write(&status, self.settings));
+                    self.put_status(at, told.write(&status, self.settings));
                 }
             }
             Err(Rejection::Refused(refusal)) => {
@@ -376,7 +380,7 @@ impl<'a, 'e> ShardWork<'a, 'e> {
                     status.code = Some(refusal.code.to_owned());
                     status.detail = Some(refusal.detail);
                     status.products = products;
-                    self.works[at].status.push(told.write(&status, self.settings));
+                    self.put_status(at, told.write(&status, self.settings));
                 }
             }
             Err(Rejection::Terminal(detail)) => return Err(Stop::Dead(Reason::Terminal, detail)),

@@ -86,7 +86,7 @@ impl ShardWork<'_, '_> {
         status.attempts = 0;
         let history = status.history.clone();
         if tracking != Tracking::None {
-            self.works[at].status.push(told.write(&status, self.settings));
+            self.put_status(at, told.write(&status, self.settings));
         }
         let parked = Parked { input: self.input(told), attempts: 0, next_attempt: 0, history };
         self.put_parked(at, self.works[at].head.back, Some(&parked));
@@ -106,7 +106,7 @@ impl ShardWork<'_, '_> {
         status.detail = Some(detail);
         let at = self.work(told.subject)?;
         if policy.tracking != Tracking::None {
-            self.works[at].status.push(told.write(&status, self.settings));
+            self.put_status(at, told.write(&status, self.settings));
         }
         let parked = Parked { input: self.input(told), attempts, next_attempt: due, history: status.history };
         match origin {

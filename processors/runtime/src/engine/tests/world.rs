@@ -258,6 +258,8 @@ impl World {
                     self.unheard.push(committed);
                 } else {
                     let Committed { assignment, frame, mark } = committed;
+                    let told: BTreeSet<_> = frame.status.iter().map(|write| &write.key).collect();
+                    assert_eq!(told.len(), frame.status.len(), "a frame says one thing about one event");
                     wait(self.store.apply(&frame));
                     wait(self.store.set_marks(&[(frame.shard.clone(), mark)]));
                     self.acks.push((assignment, frame.shard.number, frame.n));
