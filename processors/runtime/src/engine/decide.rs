@@ -6,6 +6,7 @@
 mod again;
 mod effects;
 mod finish;
+mod outcome;
 mod settle;
 mod shard;
 mod subject;
@@ -30,8 +31,7 @@ use super::breaker::Breakers;
 use super::dedupe::{KeyHasher, MINUTE_MS};
 use super::due::{Before, Origin};
 use super::emit;
-use super::input::Arrived;
-use super::input::Feed;
+use super::input::{Arrived, Feed};
 use super::log::WriterId;
 use super::places::{Places, Running};
 use super::ranges::Ranges;
@@ -40,7 +40,7 @@ use super::settings::{Policy, Settings};
 use super::shard_rows::Changes;
 use super::step::Attempt;
 use super::transaction::{OutRecord, Transaction};
-use crate::dead_letter::{self, Reason};
+use crate::dead_letter::Reason;
 use crate::effects::Effects;
 use crate::logic::{Opened, RawDecision, RawRows};
 use crate::processor::{Context, Reads, Rejection};
@@ -313,25 +313,6 @@ impl<'a, 'e> ShardWork<'a, 'e> {
         self.seen.insert(key, minute);
         self.accepted.entry(minute).or_default().extend_from_slice(&key.0);
         Some(appended)
-    }
-
-    /// Writes a dead letter and what is told of it.
-    fn bury(&mut self, told: &emit::Told<'_>, tracking: Tracking, reason: Reason, detail: String) -> Result<(), Stop> {
-        let record = told.record;
-        let origin = match &told.envelope.cause {
-            Some(cause) => cause.clone(),
-            None => format!("{}/{}/{}", self.settings.topic(record.feed), record.shard, record.offset),
-        };
-        self.records.push(dead_letter::record(record, &origin, reason, &detail, self.ts));
-        if tracking != Tracking::None {
-            let mut status = told.status(State::FailedTerminal, self.settings);
-            status.reason = Some(reason.name().to_owned());
-            status.detail = Some(detail);
-            let write = told.write(&status, self.settings);
-            let at = self.work(told.subject)?;
-            self.put_status(at, write);
-        }
-        Ok(())
     }
 
     /// Decides one input and takes its changes over, all or none.

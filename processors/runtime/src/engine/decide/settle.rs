@@ -1,8 +1,6 @@
 //! The outcome of an event that was left open, told by a later input of its subject.
 
 use bytes::Bytes;
-use schemas::key::EventKey;
-use state::StatusWrite;
 use state::records::{EventStatus, Product, State, Step};
 
 use super::ShardWork;
@@ -45,15 +43,6 @@ impl ShardWork<'_, '_> {
         let write = told.write(&status, self.settings);
         self.put_status(at, write);
         Ok(products)
-    }
-
-    /// Puts the status of an event into the frame, which says one thing about one event (I3): one that is settled where it was
-    /// taken up, and copies behind the dedupe window, would be told of twice.
-    pub(super) fn put_status(&mut self, at: usize, write: StatusWrite) {
-        if !self.told.insert(EventKey(write.key.event)) {
-            self.works.iter_mut().for_each(|work| work.status.retain(|earlier| earlier.key != write.key));
-        }
-        self.works[at].status.push(write);
     }
 
     /// `<noun>.rejected`, where the stream has such a result and somebody could hear it.
