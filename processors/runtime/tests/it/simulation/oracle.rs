@@ -27,7 +27,8 @@ pub(super) fn judge(shared: &Shared, views: &Views, receipts: &Receipts) -> u64 
     let mut sends = sends::Sends::default();
     let mut statuses = statuses::Statuses::default();
     for shard in 0..SHARDS {
-        let sent = shared.clients.borrow().arrivals(&mut shared.kafka.borrow_mut(), shard);
+        let mut sent = shared.clients.borrow().arrivals(&mut shared.kafka.borrow_mut(), shard);
+        events::condemn(shared, shard, &mut sent);
         let chain = log::chain(shared, shard);
         frames += chain.len() as u64;
         events::judge(shared, shard, &sent, &chain, &mut sends);

@@ -18,7 +18,7 @@ use schemas::key::EventKey;
 use schemas::names;
 use schemas::partition::partition_of;
 
-pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died};
+pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died, is_shy};
 pub(super) use self::followed::{Foreign, Heard, foreign, heard};
 pub(super) use self::op::Op;
 use self::settings::settings;
@@ -48,12 +48,18 @@ pub(super) struct Sent {
     pub(super) hops: u32,
     pub(super) offset: i64,
     pub(super) appended_ms: i64,
+    /// Somebody killed its owners each time they tried it alone, and it is taken for what ended them.
+    pub(super) condemned: bool,
 }
 
 impl Sent {
     /// Reason of its dead letter.
     pub(super) fn dead(&self) -> Option<&'static str> {
-        if self.hops > runtime::engine::batch::HOPS_MAX { Some("hops") } else { self.op.dead() }
+        match self.hops > runtime::engine::batch::HOPS_MAX {
+            _ if self.condemned => Some("crash"),
+            true => Some("hops"),
+            false => self.op.dead(),
+        }
     }
 
     /// Results it has.
@@ -72,6 +78,7 @@ impl Sent {
             hops: header(record, names::HEADER_CE_HOPS).parse().ok()?,
             offset,
             appended_ms: record.timestamp_ms?,
+            condemned: false,
         })
     }
 }
@@ -98,7 +105,7 @@ impl Planned {
     /// The event, once it has a place.
     pub(super) fn at(&self, offset: i64, appended_ms: i64) -> Sent {
         let key = EventKey::of("test", &self.id, None);
-        Sent { op: self.op, subject: self.subject.clone(), key, hops: 0, offset, appended_ms }
+        Sent { op: self.op, subject: self.subject.clone(), key, hops: 0, offset, appended_ms, condemned: false }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Every event once: accepted, and dead-lettered where it must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use runtime::engine::transaction::{OutRecord, Topic};
 use schemas::key::EventKey;
 use schemas::names;
 
-use super::log::Seen;
+use super::log::{self, Seen};
 use super::sends::Sends;
 use super::subjects;
 use crate::simulation::clients::followed;
@@ -54,6 +54,20 @@ pub(super) fn name(shard: i32, accepted: &[&Sent], key: &EventKey) -> String {
     match accepted.iter().find(|event| event.key == *key) {
         Some(event) => format!("{:?} of {} at {shard}/{}", event.op, event.subject, event.offset),
         None => format!("{key} of shard {shard}, which nobody sent"),
+    }
+}
+
+/// Marks innocent events that are dead letters because their owners were killed, as often as it takes.
+pub(super) fn condemn(shared: &Shared, shard: i32, sent: &mut [Sent]) {
+    let condemned = log::condemned(shared, shard);
+    let letters = committed(shared, Topic::Dead, shard);
+    let crashed: HashSet<_> = letters
+        .iter()
+        .filter(|letter| header(letter, names::HEADER_DEAD_REASON) == "crash")
+        .map(|letter| header(letter, names::HEADER_DEAD_ORIGIN))
+        .collect();
+    for event in sent.iter_mut().filter(|event| condemned.contains(&event.offset)) {
+        event.condemned = crashed.contains(&*format!("{}/{shard}/{}", shared.settings.events, event.offset));
     }
 }
 

@@ -1,12 +1,12 @@
 //! The log: one chain per shard, whole frames, and what they add up to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use runtime::engine::transaction::{OutRecord, Topic};
 use schemas::datum::Datum;
-use schemas::engine::{LogData, LogTrailer};
+use schemas::engine::{LogClaim, LogData, LogTrailer};
 use schemas::{frame, names};
 use state::{Cell, Mark};
 
@@ -80,6 +80,15 @@ type Open = HashMap<(i64, [u8; 8]), Vec<(LogData, Bytes)>>;
 pub(super) fn tip(partition: &Partition) -> Option<Trailer> {
     let trailers = partition.committed(0).filter(|(_, record)| kind(record) == "T");
     trailers.last().map(|(offset, record)| Trailer::of(offset, decode(record)))
+}
+
+/// Offsets of events whose owners ended each of the times they tried them alone.
+pub(super) fn condemned(shared: &Shared, shard: i32) -> BTreeSet<i64> {
+    let (events, most) = (&shared.settings.events, shared.settings.limits.single_tries);
+    let mut kafka = shared.kafka.borrow_mut();
+    let claims = kafka.partition(Topic::Log, shard).committed(0).filter(|(_, record)| kind(record) == "C");
+    let tried = claims.filter_map(|(_, record)| decode::<LogClaim>(record).trying);
+    tried.filter(|tried| tried.tries >= most && *tried.source == **events).map(|tried| tried.offset).collect()
 }
 
 /// The frames of a shard. They must chain, and every record must belong to one.

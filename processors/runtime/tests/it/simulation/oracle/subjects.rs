@@ -9,7 +9,7 @@ use schemas::names;
 use super::events::{committed, compare, name};
 use super::sends::Sends;
 use crate::simulation::clients::followed;
-use crate::simulation::workload::{CHILD_US, Heard, Op, Sent, Told, fold, header, heard};
+use crate::simulation::workload::{CHILD_US, Heard, Op, Sent, Told, fold, header, heard, is_shy};
 use crate::simulation::world::Shared;
 
 /// What a subject is, told by its results.
@@ -143,6 +143,7 @@ fn timers(shared: &Shared, subject: &str, state: &mut State, (verb, name, due): 
 #[derive(Default)]
 struct Started {
     is_open: bool,
+    was_cancelled: bool,
     /// Starts without an end.
     left: usize,
 }
@@ -151,7 +152,9 @@ struct Started {
 /// waits to be taken is open no more, and a copy of its event behind the dedupe window starts it anew.
 fn effects(shared: &Shared, subject: &str, state: &mut State, (verb, id, brought): (&str, &str, &str)) {
     let effect = state.effects.entry(id.to_owned()).or_default();
-    effect.is_open = verb == "started";
+    effect.was_cancelled |= verb == "cancelled";
+    // the processor remembers that it was cancelled, and takes no outcome of one that a copy starts anew
+    effect.is_open = verb == "started" && !(effect.was_cancelled && is_shy(id));
     if verb == "started" {
         effect.left += 1;
         return;

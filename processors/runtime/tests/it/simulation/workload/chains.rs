@@ -292,7 +292,7 @@ fn without(names: &str, name: &str) -> Text {
 
 /// Outcomes of these effects are not taken at any time. One that waits is no effect any more, so nothing but the
 /// processor can know that it was cancelled.
-fn is_shy(id: &str) -> bool {
+pub(in crate::simulation) fn is_shy(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_digit())
 }
 
