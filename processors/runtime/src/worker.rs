@@ -67,8 +67,8 @@ pub struct Options {
     /// Two transactions begin at least this far apart under load; an idle worker begins at once.
     pub batch_time: Duration,
     /// Before shards go to another worker, and before the process stops, attempts at effects that are under way get so long
-    /// to end; then they count as lost.
-    pub effects_drain: Duration,
+    /// to end, and the store to take what was committed. Later attempts count as lost; frames are read back from the log.
+    pub drain: Duration,
     /// Reading a shard back may take this long before it is halted with a diagnosis.
     pub recovery_deadline: Duration,
     /// Workers of this process, each with a thread, a producer and a share of the shards. One: the slot's name is used as
@@ -97,7 +97,7 @@ impl Options {
             prefix: prefix.to_owned(),
             slot: slot.to_owned(),
             batch_time: Duration::from_millis(50),
-            effects_drain: Duration::from_secs(2),
+            drain: Duration::from_secs(2),
             recovery_deadline: Duration::from_secs(60),
             workers: 1,
             accept_log_gap: false,

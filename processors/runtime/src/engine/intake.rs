@@ -16,17 +16,20 @@ use super::step::{Action, Ended, Found, Needs, Scanned};
 use super::{Core, Phase};
 
 impl Core {
-    /// Begins no further attempts at effects: the shards are about to go.
+    /// Begins no further attempts at effects and nothing that is due: the shards are about to go.
     pub fn start_no_more(&mut self) {
         if let Some(assignment) = &mut self.assignment {
             assignment.running.close();
         }
     }
 
-    /// True when no attempt is under way whose outcome is not committed.
+    /// True when no attempt is under way whose outcome is not committed, and the store has every committed frame.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.assignment.as_ref().is_none_or(|assignment| assignment.running.is_empty() && assignment.ended.is_empty())
+        self.assignment.as_ref().is_none_or(|assignment| {
+            let stored = assignment.shards.values().all(|shard| shard.backlog().0 == 0);
+            stored && assignment.running.is_empty() && assignment.ended.is_empty()
+        })
     }
 
     /// Prepares the next batch from what is pending; halves it after every abort.
@@ -50,8 +53,10 @@ impl Core {
             .map(|Ended { shard, key, subject, outcome, .. }| Due::Entry { shard, key, subject, ended: Some(outcome) });
         let mut due: Vec<_> = outcomes.collect();
         let ended = due.len();
-        let mut places = assignment.running.free(&self.effects, &self.breakers, limits.effects, now_us);
-        due.extend(assignment.due(now_us, quota, &mut places));
+        if !assignment.running.is_closed() {
+            let mut places = assignment.running.free(&self.effects, &self.breakers, limits.effects, now_us);
+            due.extend(assignment.due(now_us, quota, &mut places));
+        }
         if assignment.is_backed_up(&self.settings) || (self.pending.is_empty() && due.is_empty()) {
             return self.poll();
         }

@@ -35,6 +35,12 @@ impl Running {
         self.closed = true;
     }
 
+    /// True when no further attempt has a place.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// True when none is being made.
     #[must_use]
     pub fn is_empty(&self) -> bool {

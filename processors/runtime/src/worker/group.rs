@@ -49,7 +49,8 @@ impl GroupContext {
         self.happened.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// While the loop is busy with attempts at effects it gives shards back itself, after a moment.
+    /// While attempts at effects are under way, or frames on their way to the store, the loop gives shards back itself, after
+    /// a moment.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::Relaxed);
     }

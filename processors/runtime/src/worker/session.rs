@@ -113,7 +113,7 @@ impl<'w> Session<'w> {
                 parts.logic.effects(),
                 worker.lifecycle.clone(),
                 options.points.clone(),
-                options.effects_drain,
+                options.drain,
             ),
             parting: Parting::default(),
             moving: Vec::new(),
@@ -136,7 +136,7 @@ impl<'w> Session<'w> {
         let stream = &self.worker.settings.stream;
         let mut action = Action::Poll { take: false, inputs_max: 0 };
         loop {
-            let waits = self.awaits_effects(&action, stop);
+            let waits = self.lingers(&action, stop);
             if waits == Some(false) && stop.requested() {
                 return Ended::Shutdown;
             }

@@ -1,10 +1,14 @@
-//! Attempts at effects get a moment to end before their shards go: one outcome, of the first attempt.
+//! Attempts at effects get a moment to end before their shards go: one outcome, of the first attempt. So does the store:
+//! it has what was committed before the next owner looks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chassis::lifecycle::Lifecycle;
 use runtime::effects::{Effects, Policy};
+use runtime::engine::Failure;
+use runtime::points::Points;
 use runtime::{Context, Decision, Options, Outcome, Processor, Reads, Rejection, Rows, logic};
 use tokio::sync::Semaphore;
 
@@ -83,9 +87,22 @@ async fn open(name: &str) -> (Streams, Mails) {
     (Streams::open(name, &[("mails", MAILS)]).await, Mails::new())
 }
 
-/// Attempts get so long.
+/// Attempts and the store get so long.
 fn within(drain: Duration) -> impl FnOnce(&mut Options) {
-    move |options| options.effects_drain = drain
+    move |options| options.drain = drain
+}
+
+/// The same, and the store takes no frame of the worker until `store` is open.
+#[expect(clippy::disallowed_methods, reason = "this is a test")]
+fn held_within(drain: Duration, store: &Arc<AtomicBool>) -> impl FnOnce(&mut Options) {
+    let store = store.clone();
+    move |options| {
+        options.drain = drain;
+        options.points = Points::stumble(move |point| {
+            let held = point.step == "apply" && !store.load(Ordering::Acquire);
+            if held { Err(Failure::Restart("the store is held".to_owned())) } else { Ok(()) }
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,5 +148,44 @@ async fn a_process_stops_when_its_effects_have_ended_or_their_time_is_over() {
     mails.begun(2).await;
     Deployment::stop(worker).await;
     assert_eq!(streams.kafka.read(&streams.topics.results("mails")).await.len(), 1);
+    streams.audit("mails").await;
+}
+
+/// Worker `a` has committed some mails, their effects have ended, and its store has none of it yet.
+async fn unstored(name: &str, drain: Duration) -> (Streams, Mails, Arc<AtomicBool>, Lifecycle) {
+    let (streams, mails) = open(name).await;
+    let store = Arc::<AtomicBool>::default();
+    mails.gate.add_permits(4);
+    let worker = streams.start_as(logic::of(mails.clone()), "a", held_within(drain, &store)).await;
+    for n in 0..4 {
+        streams.send("mails", "mail.send", &format!("to/{n}"), "a letter", &format!("mail {n}")).await;
+    }
+    streams.results("mails", 4).await;
+    (streams, mails, store, worker)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_given_back_when_the_store_has_their_frames() {
+    let (streams, mails, store, first) = unstored("storing", PATIENCE).await;
+    let second = streams.start_as(logic::of(mails.clone()), "b", within(PATIENCE)).await;
+    Deployment::says(&first, "gives its shards back").await;
+    assert!(!second.components().iter().any(|component| component.detail.contains("shards run")), "they are not its own yet");
+    store.store(true, Ordering::Release);
+    Deployment::says(&second, "2 shards run").await;
+    Deployment::says(&first, "2 shards run").await;
+    Deployment::stop(first).await;
+    Deployment::stop(second).await;
+    streams.audit("mails").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_are_given_back_without_the_store_when_its_time_is_over() {
+    let (streams, mails, store, first) = unstored("unstored", Duration::from_millis(100)).await;
+    let second = streams.start_as(logic::of(mails.clone()), "b", within(PATIENCE)).await;
+    Deployment::says(&second, "2 shards run").await;
+    assert!(!store.load(Ordering::Acquire), "its new owners read from the log what the store did not get");
+    store.store(true, Ordering::Release);
+    Deployment::stop(first).await;
+    Deployment::stop(second).await;
     streams.audit("mails").await;
 }

@@ -33,6 +33,21 @@ fn a_timer_fires_once_when_its_time_has_come() {
 }
 
 #[test]
+fn nothing_that_is_due_begins_where_shards_are_about_to_go() {
+    let mut world = World::new();
+    world.send_all(["a timer t 5000 +5"]);
+    world.run();
+    world.core.start_no_more();
+    world.pass(5 * SECOND);
+    world.run();
+    assert!(world.core.is_quiet(), "the store has its frames, and no other is made");
+    assert_eq!(world.results("a"), []);
+    world.take_over();
+    world.run();
+    assert_eq!(world.results("a"), [(1, 5)]);
+}
+
+#[test]
 fn a_timer_that_is_set_again_or_cleared_does_not_fire_at_its_old_time() {
     let mut world = World::new();
     world.send_all(["a timer t 1000 +1", "a timer u 1000 +10", "a timer v 1000 +100"]);

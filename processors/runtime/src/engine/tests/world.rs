@@ -50,7 +50,7 @@ pub(super) struct World {
     /// Processes that ended inside the processor.
     pub(super) deaths: usize,
     pub(super) store_is_deaf: bool,
-    core: Core,
+    pub(super) core: Core,
     /// The store holds what no history explains.
     damaged: bool,
     /// Shards for which a start was made.

@@ -1,5 +1,6 @@
 //! Giving shards back, and stopping: attempts at effects that are under way get a moment to end, so that their outcomes are
-//! committed here and need no second attempt elsewhere.
+//! committed here and need no second attempt elsewhere; and so does the applier, so that the next owner finds in the store
+//! what it would read back from the log.
 //!
 //! To the group a worker that waits looks like one that polls late: its generation lasts, and so do its transactions.
 
@@ -20,27 +21,28 @@ const APPLY_DRAIN: Duration = Duration::from_secs(10);
 pub(super) struct Parting {
     /// The group waits for the shards.
     pub(super) owed: bool,
-    /// When waiting for attempts ends.
+    /// When the waiting ends.
     until: Option<Instant>,
 }
 
 impl Session<'_> {
-    /// Whether the worker must wait for attempts before it parts; `None` while it need not part, or is amid something.
-    pub(super) fn awaits_effects(&mut self, action: &Action, stop: &Stop) -> Option<bool> {
+    /// Whether the worker must wait for attempts and the store before it parts; `None` while it need not part, or is amid
+    /// something.
+    pub(super) fn lingers(&mut self, action: &Action, stop: &Stop) -> Option<bool> {
         let quiet = self.core.is_quiet();
         self.consumer.context().set_busy(!quiet);
         if !matches!(action, Action::Poll { .. }) || !(stop.requested() || self.parting.owed) {
             return None;
         }
         self.core.start_no_more();
-        let until = *self.parting.until.get_or_insert_with(|| Instant::now() + self.worker.options.effects_drain);
+        let until = *self.parting.until.get_or_insert_with(|| Instant::now() + self.worker.options.drain);
         Some(!quiet && Instant::now() < until)
     }
 
     /// The group asks for the shards; nothing is taken from now on.
     pub(super) fn leave(&mut self) -> Event {
         self.parting.owed = true;
-        self.worker.ready(true, "gives its shards back when its effects have ended");
+        self.worker.ready(true, "gives its shards back when its effects have ended and the store has its frames");
         Event::Polled { inputs: Vec::new(), acks: self.acks.try_iter().collect(), ended: self.executor.ended() }
     }
 
