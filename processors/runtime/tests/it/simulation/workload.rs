@@ -18,7 +18,7 @@ use schemas::key::EventKey;
 use schemas::names;
 use schemas::partition::partition_of;
 
-pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died, is_shy};
+pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died, is_shy, is_stubborn};
 pub(super) use self::followed::{Foreign, Heard, foreign, heard};
 pub(super) use self::op::Op;
 use self::settings::settings;

@@ -195,7 +195,7 @@ pub(super) fn run(plan: Plan) -> Outcome {
     let shared = Rc::new(Shared {
         faults: RefCell::new(plan.faults.clone()),
         settings: workload::settings_of(&plan),
-        logic: logic::of(Chains),
+        logic: logic::of(Chains::default()),
         clients: RefCell::new(Clients::new(workload::events(&mut random, plan.chaos > 0), &mut random)),
         kafka: RefCell::default(),
         store: Store::new(Random::new(random.next()), plan.mutant),

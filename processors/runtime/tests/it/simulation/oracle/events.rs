@@ -73,9 +73,9 @@ pub(super) fn condemn(shared: &Shared, shard: i32, sent: &mut [Sent]) {
 
 fn dead_letters(shared: &Shared, shard: i32, accepted: &[&Sent]) {
     let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for record in committed(shared, Topic::Dead, shard) {
-        let letter =
-            (header(&record, names::HEADER_DEAD_ORIGIN).to_owned(), header(&record, names::HEADER_DEAD_REASON).to_owned());
+    let letters = committed(shared, Topic::Dead, shard);
+    for record in letters.iter().filter(|letter| subjects::refused_effect(letter).is_none()) {
+        let letter = (header(record, names::HEADER_DEAD_ORIGIN).to_owned(), header(record, names::HEADER_DEAD_REASON).to_owned());
         *counts.entry(letter).or_default() += 1;
     }
     for event in accepted {

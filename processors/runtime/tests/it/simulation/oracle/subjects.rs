@@ -9,7 +9,7 @@ use schemas::names;
 use super::events::{committed, compare, name};
 use super::sends::Sends;
 use crate::simulation::clients::followed;
-use crate::simulation::workload::{CHILD_US, Heard, Op, Sent, Told, fold, header, heard, is_shy};
+use crate::simulation::workload::{CHILD_US, Heard, Op, Sent, Told, fold, header, heard, is_shy, is_stubborn};
 use crate::simulation::world::Shared;
 
 /// What a subject is, told by its results.
@@ -77,14 +77,41 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
     }
     compare(shared, "result", &counts, |key| name(shard, accepted, key));
     compare(shared, "followed", &heard.counts, |key| format!("{key}, followed by shard {shard}"));
+    let mut refused = refused(shared, shard);
     for (subject, state) in states {
         for (timer, due) in state.timers {
             shared.violation("lost-timer", || format!("{timer} of {subject}, due at {due}"));
         }
-        for (effect, _) in state.effects.into_iter().filter(|(_, started)| started.is_open) {
-            shared.violation("lost-effect", || format!("{effect} of {subject}"));
+        for (effect, started) in state.effects.into_iter().filter(|(_, started)| started.is_open) {
+            // one that was started again while it was open has stayed one
+            let letters = refused.remove(&effect).unwrap_or(0);
+            if letters == 0 {
+                shared.violation("lost-effect", || format!("{effect} of {subject}"));
+            } else if letters > started.left {
+                shared.violation("dup-dead-letter", || format!("{effect} of {subject}: {letters} for {} starts", started.left));
+            }
         }
     }
+    if let Some((effect, letters)) = refused.into_iter().next() {
+        shared.violation("dup-dead-letter", || format!("{effect}, which is not open: {letters}"));
+    }
+}
+
+/// Effects whose outcomes nobody wants, and how many of those became dead letters.
+fn refused(shared: &Shared, shard: i32) -> HashMap<String, usize> {
+    let mut refused = HashMap::new();
+    for letter in committed(shared, Topic::Dead, shard) {
+        if let Some(effect) = refused_effect(&letter) {
+            *refused.entry(effect.to_owned()).or_default() += 1;
+        }
+    }
+    refused
+}
+
+/// The effect of a dead letter that is the right end of its outcome.
+pub(super) fn refused_effect(letter: &OutRecord) -> Option<&str> {
+    let effect = header(letter, names::HEADER_DEAD_ORIGIN).strip_prefix("e/").filter(|effect| is_stubborn(effect));
+    effect.filter(|_| header(letter, names::HEADER_DEAD_REASON) == "retries_exhausted")
 }
 
 /// A result starts from what the ones before it made of the subject.
@@ -159,7 +186,9 @@ fn effects(shared: &Shared, subject: &str, state: &mut State, (verb, id, brought
         effect.left += 1;
         return;
     }
-    if effect.left > 0 {
+    if is_stubborn(id) {
+        shared.violation("dup-effect", || format!("{id} of {subject} is {verb}, and its processor cannot have said so"));
+    } else if effect.left > 0 {
         effect.left -= 1;
     } else {
         shared.violation("dup-effect", || format!("{id} of {subject} is {verb}, but was not open"));

@@ -1,7 +1,8 @@
 //! The processor: folds every input into its subject's state and tells from where to where it went.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runtime::effects::{Effects, Error, Policy};
@@ -26,6 +27,8 @@ const ITEMS: u8 = 5;
 const ITEM: &str = "item/";
 /// The effect there is.
 const CALL: &str = "call";
+/// Times that an outcome is not wanted yet: fewer than the attempts there are.
+const REFUSALS: u32 = 6;
 /// How long an attempt may take, with the engine's margin.
 const LEASE: Duration = Duration::from_secs(8);
 
@@ -94,7 +97,21 @@ impl Union for Text {
 }
 
 /// See the module.
-pub(in crate::simulation) struct Chains;
+#[derive(Default)]
+pub(in crate::simulation) struct Chains {
+    /// How often outcomes were not wanted, by effect: not even what the clock decides may go on for ever.
+    refused: Mutex<HashMap<String, u32>>,
+}
+
+impl Chains {
+    /// True when the outcome of `id` may be refused once more.
+    fn may_refuse(&self, id: &str) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = refused.entry(id.to_owned()).or_default();
+        *times += 1;
+        *times <= REFUSALS
+    }
+}
 
 impl Processor for Chains {
     const NAME: &'static str = "chains";
@@ -132,11 +149,14 @@ impl Processor for Chains {
     fn outcome(&self, outcome: Outcome, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
         let Outcome { id, result, .. } = outcome;
         let subject = Subject::of(rows);
+        if is_stubborn(&id) {
+            return Err(Rejection::Retry("the outcome is never wanted".into()));
+        }
         if is_shy(&id) {
             if has(&subject.cancelled, &id) {
                 return Ok(Decision::unchanged());
             }
-            if ctx.now / 1_000_000 % 3 == 0 {
+            if ctx.now / 1_000_000 % 3 == 0 && self.may_refuse(&id) {
                 return Err(Rejection::Retry("the outcome is not wanted yet".into()));
             }
         }
@@ -176,12 +196,10 @@ impl Processor for Chains {
             },
             "effect" => {
                 let name = ctx.effect_id(0);
-                let told = told.doing(format!("started {name} 0"));
-                add(&told).put("effects", with(&without(&subject.effects, &name).0, &name)).effect_for(
-                    CALL,
-                    &name[..1],
-                    name.clone(),
-                )
+                let started = add(&told.doing(format!("started {name} 0"))).effect_for(CALL, &name[..1], name.clone());
+                // nobody cancels what is not in the row
+                let open = with(&without(&subject.effects, &name).0, &name);
+                if is_stubborn(&name) { started } else { started.put("effects", open) }
             }
             "cancel" => match first(&subject.effects) {
                 None => add(&told),
@@ -294,6 +312,11 @@ fn without(names: &str, name: &str) -> Text {
 /// processor can know that it was cancelled.
 pub(in crate::simulation) fn is_shy(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// Outcomes of these effects are never taken, and end as dead letters.
+pub(in crate::simulation) fn is_stubborn(id: &str) -> bool {
+    id.starts_with('f')
 }
 
 /// From a few seconds to beyond what the agenda keeps in memory.
