@@ -13,7 +13,7 @@ use super::due::Due;
 use super::input::{Feed, Inlet};
 use super::places::{Places, Running};
 use super::recover::{Claimed, Halt, Tip};
-use super::rules::Rule;
+use super::rules::{self, Rule};
 use super::settings::Settings;
 use super::shard_rows::ShardRows;
 use super::single::Single;
@@ -76,6 +76,7 @@ impl ShardState {
         let cache = RowCache::new(settings.limits.cache_bytes, tip.n);
         let agenda = Agenda::new(tip.agenda_floor, settings.limits.agenda_index);
         let rows = settings.shard_rows.then(|| ShardRows::new(shard.number));
+        let rows = if settings.rules.keep(Rule::ShardRowsRead) { rows } else { rows.map(rules::unread) };
         let acked = tip.n;
         Self {
             shard,

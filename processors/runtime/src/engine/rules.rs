@@ -3,6 +3,7 @@
 use state::Mark;
 
 use super::cache::Image;
+use super::shard_rows::ShardRows;
 use super::transaction::Transaction;
 use super::{Attempt, Committed, Core};
 
@@ -43,6 +44,8 @@ pub enum Rule {
     AttemptAfterCommit,
     /// An outcome counts only if its item is there as the attempt left it.
     OutcomeOfItsAttempt,
+    /// A new owner reads the rows of its shard from the store before it decides anything.
+    ShardRowsRead,
 }
 
 /// The rules that are kept: all of them, except in a simulation.
@@ -69,6 +72,14 @@ impl Rules {
     pub const fn keep(self, rule: Rule) -> bool {
         self.missing & (1 << rule as u32) == 0
     }
+}
+
+/// Without [`Rule::ShardRowsRead`]: a new owner thinks that its shard has no rows.
+pub(super) fn unread(mut rows: ShardRows) -> ShardRows {
+    if let Some(question) = rows.question().cloned() {
+        rows.answer(&question, Vec::new());
+    }
+    rows
 }
 
 /// What happens where a rule is missing.

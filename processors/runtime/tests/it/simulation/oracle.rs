@@ -5,6 +5,7 @@ mod calls;
 mod events;
 mod log;
 mod sends;
+mod shards;
 mod shown;
 mod statuses;
 mod subjects;

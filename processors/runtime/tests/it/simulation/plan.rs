@@ -38,7 +38,7 @@ pub(super) enum Mutant {
 }
 
 /// All of them, with the names they are told by.
-pub(super) const MUTANTS: [(&str, Mutant); 29] = [
+pub(super) const MUTANTS: [(&str, Mutant); 30] = [
     ("F1", Mutant::NoGeneration),
     ("F2", Mutant::GenerationAtCommit),
     ("F4", Mutant::NoRecycle),
@@ -68,6 +68,7 @@ pub(super) const MUTANTS: [(&str, Mutant); 29] = [
     ("pending-ends-with-assignment", Mutant::Without(Rule::PendingEndsWithAssignment)),
     ("attempt-after-commit", Mutant::Without(Rule::AttemptAfterCommit)),
     ("outcome-of-its-attempt", Mutant::Without(Rule::OutcomeOfItsAttempt)),
+    ("shard-rows-read", Mutant::Without(Rule::ShardRowsRead)),
 ];
 
 /// Rates of what goes wrong, per step or per call. Zero is never.

@@ -12,7 +12,7 @@ use state::{Shard, StateStore, SubjectRows};
 use super::plan::{Mutant, stream};
 use super::random::Random;
 use super::store::Store;
-use super::workload::{SHARDS, subjects};
+use super::workload::{SHARDS, shown};
 use super::world::Shared;
 
 /// Readers at once.
@@ -74,7 +74,7 @@ impl Views {
 
     fn begin(&mut self, shared: &Shared, random: &mut Random) {
         let number = random.below(SHARDS as usize) as i32;
-        let subject = random.pick(&subjects(number)).clone();
+        let subject = random.pick(&shown(number)).clone();
         let shard = Shard { stream: stream(), number };
         let now = shared.clock_us.get();
         // real time stands still for the reader: what it waits for never comes

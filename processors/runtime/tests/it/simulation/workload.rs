@@ -4,6 +4,7 @@ mod chains;
 mod followed;
 mod op;
 mod settings;
+mod shards;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -18,11 +19,12 @@ use schemas::key::EventKey;
 use schemas::names;
 use schemas::partition::partition_of;
 
-pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died, is_shy, is_stubborn};
+pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died, is_short, is_shy, is_stubborn};
 pub(super) use self::followed::{Foreign, Heard, foreign, heard};
 pub(super) use self::op::Op;
 use self::settings::settings;
-pub(super) use self::settings::settings_of;
+pub(super) use self::settings::{HEARD_MAX, settings_of};
+pub(super) use self::shards::{BRIEF_US, HEARD, RUNG, shown};
 use super::random::Random;
 
 /// Shards of the stream: one transaction covers all that a worker has.
@@ -42,6 +44,8 @@ pub(super) const BEGIN_US: i64 = 1_700_000_000_000_000;
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) op: Op,
+    /// What it says behind its verb.
+    pub(super) text: String,
     pub(super) subject: Arc<str>,
     pub(super) key: EventKey,
     /// Sends between the first event and this one.
@@ -70,9 +74,15 @@ impl Sent {
     /// An event that the processor has sent, as it lies in its partition.
     pub(super) fn of(offset: i64, record: &OutRecord) -> Option<Self> {
         let text = std::str::from_utf8(record.value.get(schemas::frame::HEAD..)?).ok()?;
-        let op = if text.starts_with("ring ") { Op::Ring } else { Op::Relay };
+        let (verb, text) = text.split_once(' ')?;
+        let op = match verb {
+            "ring" => Op::Ring,
+            "hear" => Op::Hear,
+            _ => Op::Relay,
+        };
         Some(Self {
             op,
+            text: text.to_owned(),
             subject: std::str::from_utf8(record.key.as_deref()?).ok()?.into(),
             key: EventKey::of(header(record, names::HEADER_CE_SOURCE), header(record, names::HEADER_CE_ID), None),
             hops: header(record, names::HEADER_CE_HOPS).parse().ok()?,
@@ -105,7 +115,16 @@ impl Planned {
     /// The event, once it has a place.
     pub(super) fn at(&self, offset: i64, appended_ms: i64) -> Sent {
         let key = EventKey::of("test", &self.id, None);
-        Sent { op: self.op, subject: self.subject.clone(), key, hops: 0, offset, appended_ms, condemned: false }
+        Sent {
+            op: self.op,
+            text: self.id.clone(),
+            subject: self.subject.clone(),
+            key,
+            hops: 0,
+            offset,
+            appended_ms,
+            condemned: false,
+        }
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], chain: &[Seen], 
     let accepted = accepted(sent);
     once(shared, shard, chain, &accepted);
     dead_letters(shared, shard, &accepted);
-    subjects::judge(shared, shard, sent, &accepted, sends);
+    let home = subjects::judge(shared, shard, sent, &accepted, sends);
+    home.judge(shared, shard, &accepted, &log::fold(shard, chain));
 }
 
 /// The trailers list exactly what takes effect.

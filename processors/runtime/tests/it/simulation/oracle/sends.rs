@@ -19,7 +19,11 @@ impl Sends {
     /// A result of `event` on `subject` tells that it `verb`s.
     pub(super) fn told(&mut self, subject: &str, event: &Sent, verb: &str, targets: &str, id: &str) {
         for (n, target) in targets.split('+').enumerate() {
-            let text = if verb == "rang" { format!("ring {id}") } else { format!("relay {id}/{n}/{subject}") };
+            let text = match verb {
+                "rang" => format!("ring {id}"),
+                "broadcast" => format!("hear {id}/{subject}"),
+                _ => format!("relay {id}/{n}/{subject}"),
+            };
             self.0.entry((subject.to_owned(), target.to_owned())).or_default().push((text, event.hops + 1));
         }
     }
@@ -32,9 +36,9 @@ impl Sends {
                 let text = String::from_utf8_lossy(record.value.get(frame::HEAD..).unwrap_or_default()).into_owned();
                 let Ok(hops) = header(record, schemas::names::HEADER_CE_HOPS).parse() else { continue };
                 let to = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-                let from = match text.strip_prefix("relay ") {
-                    Some(relay) => relay.rsplit('/').next().unwrap_or_default().to_owned(),
-                    None => before(&to),
+                let from = match text.split(' ').next() {
+                    Some("relay" | "hear") => text.rsplit('/').next().unwrap_or_default().to_owned(),
+                    _ => before(&to),
                 };
                 found.entry((from, to)).or_default().push((text, hops));
             }

@@ -7,7 +7,7 @@ use state::records::{HEAD_SORT, Head};
 use super::log::{Cells, Seen};
 use crate::simulation::store::Key;
 use crate::simulation::views::Views;
-use crate::simulation::workload::subjects;
+use crate::simulation::workload::shown;
 use crate::simulation::world::Shared;
 
 /// Whichever two replicas are asked: the fold of the committed log, and nothing else.
@@ -46,7 +46,7 @@ type Rows = BTreeMap<String, (bytes::Bytes, Option<i64>)>;
 
 /// Each view is a subject as some committed frame left it, and none goes back.
 pub(super) fn views(shared: &Shared, shard: i32, chain: &[Seen], views: &Views) {
-    for subject in subjects(shard) {
+    for subject in shown(shard) {
         let versions = versions(&subject, chain);
         for view in views.seen.iter().filter(|view| view.subject == subject) {
             let (ts, seq) = (view.rows.newest_ts, view.rows.seq);

@@ -8,6 +8,7 @@ use schemas::names;
 
 use super::events::{committed, compare, name};
 use super::sends::Sends;
+use super::shards::Home;
 use crate::simulation::clients::followed;
 use crate::simulation::workload::{CHILD_US, Heard, Op, Sent, Told, fold, header, heard, is_shy, is_stubborn};
 use crate::simulation::world::Shared;
@@ -28,7 +29,7 @@ struct State {
     at: i64,
 }
 
-pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent], sends: &mut Sends) {
+pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sent], sends: &mut Sends) -> Home {
     let by_key: HashMap<String, &Sent> = sent.iter().map(|event| (event.key.to_string(), event)).collect();
     let mut counts: BTreeMap<EventKey, i64> = BTreeMap::new();
     let mut states: HashMap<String, State> = HashMap::new();
@@ -38,7 +39,7 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
         let offsets = accepted.iter().filter(|other| other.key == event.key).map(|other| other.offset);
         copies.entry(event.key).or_insert_with(|| offsets.collect::<Vec<_>>().into_iter());
     }
-    let mut heard = Followed::of(shared, shard);
+    let (mut heard, mut home) = (Followed::of(shared, shard), Home::default());
     for record in committed(shared, Topic::Results, shard) {
         let subject = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
         let state = states.entry(subject.clone()).or_default();
@@ -69,9 +70,13 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
         }
         let op = event.map_or(Op::Add, |event| event.op);
         if op != Op::Refuse {
-            let does = lineage(shared, &subject, op, state, &record);
-            if let (Some(event), [verb @ ("sent" | "rang"), targets, id]) = (event, &does.split(' ').collect::<Vec<_>>()[..]) {
-                sends.told(&subject, event, verb, targets, id);
+            let Some(told) = lineage(shared, &subject, op, state, &record) else { continue };
+            match (event, &told.does.split(' ').collect::<Vec<_>>()[..]) {
+                (Some(event), [verb @ ("sent" | "rang" | "broadcast"), targets, id]) => {
+                    sends.told(&subject, event, verb, targets, id);
+                }
+                (_, [verb @ ("counted" | "arranged"), name, third]) => home.told(shared, &told, (verb, name, third)),
+                _ => {}
             }
         }
     }
@@ -95,6 +100,7 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
     if let Some((effect, letters)) = refused.into_iter().next() {
         shared.violation("dup-dead-letter", || format!("{effect}, which is not open: {letters}"));
     }
+    home
 }
 
 /// Effects whose outcomes nobody wants, and how many of those became dead letters.
@@ -115,11 +121,11 @@ pub(super) fn refused_effect(letter: &OutRecord) -> Option<&str> {
 }
 
 /// A result starts from what the ones before it made of the subject.
-fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &OutRecord) -> String {
+fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &OutRecord) -> Option<Told> {
     let text = String::from_utf8_lossy(&record.value[schemas::frame::HEAD..]);
     let Some(told) = Told::parse(&text) else {
         shared.violation("lineage", || format!("{subject} #{}: {text:?}", state.seq));
-        return String::new();
+        return None;
     };
     let child = state.child.as_ref().filter(|(_, until)| *until > told.now).map_or("", |(child, _)| child);
     let folded = fold(&fold(&state.root, child), &told.id);
@@ -143,12 +149,12 @@ fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &O
             "put" => drop(state.items.insert(name.to_owned(), (told.id.clone(), third.parse().unwrap_or(0)))),
             "dropped" => drop(state.items.remove(name)),
             "listed" => listed(shared, subject, state, name, told.now),
-            "sent" | "rang" => {}
+            "sent" | "rang" | "broadcast" | "counted" | "arranged" => {}
             _ => effects(shared, subject, state, (verb, name, third)),
         }
     }
-    state.root = told.after;
-    told.does
+    state.root.clone_from(&told.after);
+    Some(told)
 }
 
 /// A timer is set once, and fires or is cleared once, never early.

@@ -11,7 +11,7 @@ use runtime::{Context, Decision, Processor, Reads, Refusal, Rejection, Rows};
 use schemas::catalog::Retry;
 use schemas::datum::{DecodeError, Union};
 
-use super::{FLAKY_US, SHARDS, subjects};
+use super::{FLAKY_US, SHARDS, shards, subjects};
 
 /// What timers are told as.
 pub(in crate::simulation) const FIRED: &str = "timer";
@@ -57,7 +57,8 @@ pub(in crate::simulation) struct Told {
     pub(in crate::simulation) now: i64,
     /// What it does beside: a verb, a name and a third word, divided by spaces; nothing when it does nothing.
     /// `set`, `cleared` or `fired` a timer that is due then; `started`, `cancelled` or `ended` an effect, which brought that;
-    /// `sent` an event to two subjects; `put` a row until then, `dropped` it, `listed` what there is.
+    /// `sent` an event to two subjects; `put` a row until then, `dropped` it, `listed` what there is; `counted` in its shard
+    /// (before, after and the brief row, divided by `>`) and saw what that has heard; `arranged` a timer of it; `broadcast`.
     pub(in crate::simulation) does: String,
 }
 
@@ -67,7 +68,7 @@ impl Told {
         Text(format!("{id}|{before}|{child}|{after}|{now}|{does}"))
     }
 
-    fn doing(self, does: String) -> Self {
+    pub(super) fn doing(self, does: String) -> Self {
         Self { does, ..self }
     }
 
@@ -122,11 +123,14 @@ impl Processor for Chains {
 
     fn reads(&self, input: &Text) -> Reads {
         let reads = Subject::reads();
-        if input.0.starts_with("list ") { reads.range(ITEM, 2).range_after(ITEM, "item/1", 1) } else { reads }
+        match input.0.split_once(' ').unwrap() {
+            ("list", _) => reads.range(ITEM, 2).range_after(ITEM, "item/1", 1),
+            (op, id) => shards::reads(op, id, reads),
+        }
     }
 
-    fn timer_reads(&self, _timer: &Timer) -> Reads {
-        Subject::reads()
+    fn timer_reads(&self, timer: &Timer) -> Reads {
+        if shards::is_arranged(timer) { shards::arranged_reads(timer) } else { Subject::reads() }
     }
 
     fn outcome_reads(&self, _outcome: &Outcome) -> Reads {
@@ -140,6 +144,9 @@ impl Processor for Chains {
     }
 
     fn timer(&self, timer: Timer, rows: &Rows<Text>, ctx: &Context) -> Result<Decision<Self>, Rejection> {
+        if shards::is_arranged(&timer) {
+            return Ok(shards::arranged(&timer, rows, ctx));
+        }
         let Timer { name, due, .. } = timer;
         let subject = Subject::of(rows);
         let told = subject.told(FIRED, ctx).doing(format!("fired {name} {due}"));
@@ -211,6 +218,8 @@ impl Processor for Chains {
             },
             "send" | "ring" => sends(op, id, told, ctx),
             "item" | "drop" | "list" => ranges(op, id, told, rows),
+            "count" | "broadcast" | "arrange" => shards::decide(op, id, told, rows, ctx),
+            "hear" => shards::hear(id, rows, ctx),
             "heard-late" if ctx.now < ctx.append_time + FLAKY_US => return Err(Rejection::Retry("not yet".into())),
             "relay" | "heard" | "heard-late" => add(&told),
             "flaky" if ctx.now < ctx.append_time + FLAKY_US => return Err(Rejection::Retry("not yet".into())),
@@ -258,7 +267,7 @@ fn ranges(op: &str, id: &str, told: Told, rows: &Rows<Text>) -> Decision<Chains>
 }
 
 /// Takes the new state over and tells of it.
-fn add(told: &Told) -> Decision<Chains> {
+pub(super) fn add(told: &Told) -> Decision<Chains> {
     Decision::new().put("", Text(told.after.clone())).emit(told.text())
 }
 
@@ -320,7 +329,7 @@ pub(in crate::simulation) fn is_stubborn(id: &str) -> bool {
 }
 
 /// From a few seconds to beyond what the agenda keeps in memory.
-fn span_us(id: &str) -> i64 {
+pub(super) fn span_us(id: &str) -> i64 {
     3_000_000 + i64::from(blake3::hash(id.as_bytes()).as_bytes()[0]) * 700_000
 }
 
@@ -333,7 +342,7 @@ fn item_of(id: &str) -> u8 {
     hash(id, 2) % ITEMS
 }
 
-fn is_short(id: &str) -> bool {
+pub(in crate::simulation) fn is_short(id: &str) -> bool {
     hash(id, 3).is_multiple_of(2)
 }
 

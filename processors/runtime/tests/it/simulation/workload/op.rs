@@ -36,6 +36,14 @@ pub(in crate::simulation) enum Op {
     Drop,
     /// Looks at the range.
     List,
+    /// Folds itself into a row of its shard, and looks at others there.
+    Count,
+    /// Tells every shard.
+    Broadcast,
+    /// What a shard is told.
+    Hear,
+    /// Sets a timer of its shard.
+    Arrange,
     /// Is tried again for a while; later ones wait behind it.
     Flaky,
     /// Is tried again for a while; later ones pass.
@@ -77,6 +85,9 @@ impl Op {
         (Self::Item, 14),
         (Self::Drop, 6),
         (Self::List, 10),
+        (Self::Count, 12),
+        (Self::Broadcast, 6),
+        (Self::Arrange, 4),
         (Self::Flaky, 10),
         (Self::Loose, 8),
         (Self::Wait, 6),
@@ -120,6 +131,10 @@ impl Op {
             Self::Item => "item",
             Self::Drop => "drop",
             Self::List => "list",
+            Self::Count => "count",
+            Self::Broadcast => "broadcast",
+            Self::Hear => "hear",
+            Self::Arrange => "arrange",
             Self::Flaky | Self::Loose => "flaky",
             Self::Wait => "wait",
             Self::Never => "never",
@@ -144,6 +159,7 @@ impl Op {
         match self {
             Self::Add | Self::Delete | Self::Child | Self::Refuse | Self::Timer | Self::Clear => 1,
             Self::Send | Self::Relay | Self::Ring | Self::Item | Self::Drop | Self::List => 1,
+            Self::Count | Self::Broadcast | Self::Arrange => 1,
             Self::Effect | Self::Cancel | Self::Flaky | Self::Loose | Self::Wait => 1,
             Self::Two => 2,
             _ => 0,

@@ -9,6 +9,9 @@ use schemas::catalog::{Catalog, FollowStart, HeaderStyle, Ordering, Retry, Track
 use super::{SHARDS, WINDOW};
 use crate::simulation::plan::{Plan, stream};
 
+/// Rows of what a shard was told that are looked at.
+pub(in crate::simulation) const HEARD_MAX: usize = 6;
+
 /// The stream's settings, without rules that a plan takes away.
 pub(in crate::simulation) fn settings() -> &'static Settings {
     static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -38,7 +41,7 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             by_record: HashMap::new(),
             all: false,
         };
-        let target = Target { stream: stream(), partitions: SHARDS, headers: HeaderStyle::CloudEvents, shard_rows: false };
+        let target = Target { stream: stream(), partitions: SHARDS, headers: HeaderStyle::CloudEvents, shard_rows: true };
         let event_types = [event, pass, brief, sent].map(|event| (event.name.to_string(), event));
         let limits = Limits {
             batch_inputs: 6,
@@ -53,7 +56,7 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             events: "chains.events".into(),
             partitions: SHARDS,
             headers: HeaderStyle::CloudEvents,
-            shard_rows: false,
+            shard_rows: true,
             event_types: event_types.into(),
             event_names: [(1, record.as_str().into())].into(),
             by_record: [(record, "chain.do".into())].into(),
