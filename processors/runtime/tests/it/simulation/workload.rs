@@ -23,7 +23,7 @@ pub(super) use self::chains::{CHILD_US, Chains, Told, fold, has_died, is_short, 
 pub(super) use self::followed::{Foreign, Heard, foreign, heard};
 pub(super) use self::op::Op;
 use self::settings::settings;
-pub(super) use self::settings::{HEARD_MAX, settings_of};
+pub(super) use self::settings::{HEARD_MAX, MAIL_SHARDS, settings_of};
 pub(super) use self::shards::{BRIEF_US, HEARD, RUNG, shown};
 use super::random::Random;
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use runtime::engine::transaction::Topic;
 use schemas::frame;
+use schemas::partition::partition_of;
 
-use crate::simulation::clients::own;
-use crate::simulation::workload::{Sent, header, subjects};
+use crate::simulation::workload::{MAIL_SHARDS, SHARDS, Sent, header, subjects};
 use crate::simulation::world::Shared;
 
 /// What is sent from one subject to another: text and hops, in order.
@@ -21,6 +22,7 @@ impl Sends {
         for (n, target) in targets.split('+').enumerate() {
             let text = match verb {
                 "rang" => format!("ring {id}"),
+                "mailed" => format!("mail {id}/{subject}"),
                 "broadcast" => format!("hear {id}/{subject}"),
                 _ => format!("relay {id}/{n}/{subject}"),
             };
@@ -30,14 +32,19 @@ impl Sends {
 
     pub(super) fn judge(self, shared: &Shared) {
         let mut found = Between::new();
-        for shard in 0..crate::simulation::workload::SHARDS {
+        let own = (0..SHARDS).map(|shard| (Topic::Events(0), shard, SHARDS));
+        let places = own.chain((0..MAIL_SHARDS).map(|shard| (Topic::Events(1), shard, MAIL_SHARDS)));
+        for (topic, shard, shards) in places {
             let mut kafka = shared.kafka.borrow_mut();
-            for (_, record) in kafka.input(own(shard)).committed(0) {
+            for (_, record) in kafka.partition(topic, shard).committed(0) {
                 let text = String::from_utf8_lossy(record.value.get(frame::HEAD..).unwrap_or_default()).into_owned();
                 let Ok(hops) = header(record, schemas::names::HEADER_CE_HOPS).parse() else { continue };
                 let to = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+                if partition_of(&to, shards) != shard {
+                    shared.violation("lost-send", || format!("{text:?} to {to} is in partition {shard} of {shards}"));
+                }
                 let from = match text.split(' ').next() {
-                    Some("relay" | "hear") => text.rsplit('/').next().unwrap_or_default().to_owned(),
+                    Some("relay" | "mail" | "hear") => text.rsplit('/').next().unwrap_or_default().to_owned(),
                     _ => before(&to),
                 };
                 found.entry((from, to)).or_default().push((text, hops));
@@ -62,7 +69,7 @@ impl Sends {
 
 /// Rings go around: who sends them to `subject`.
 fn before(subject: &str) -> String {
-    let all: Vec<_> = (0..crate::simulation::workload::SHARDS).flat_map(subjects).collect();
+    let all: Vec<_> = (0..SHARDS).flat_map(subjects).collect();
     let at = all.iter().position(|other| **other == *subject).unwrap_or_default();
     all[(at + all.len() - 1) % all.len()].to_string()
 }

@@ -72,7 +72,7 @@ pub(super) fn judge(shared: &Shared, shard: i32, sent: &[Sent], accepted: &[&Sen
         if op != Op::Refuse {
             let Some(told) = lineage(shared, &subject, op, state, &record) else { continue };
             match (event, &told.does.split(' ').collect::<Vec<_>>()[..]) {
-                (Some(event), [verb @ ("sent" | "rang" | "broadcast"), targets, id]) => {
+                (Some(event), [verb @ ("sent" | "mailed" | "rang" | "broadcast"), targets, id]) => {
                     sends.told(&subject, event, verb, targets, id);
                 }
                 (_, [verb @ ("counted" | "arranged"), name, third]) => home.told(shared, &told, (verb, name, third)),
@@ -149,7 +149,7 @@ fn lineage(shared: &Shared, subject: &str, op: Op, state: &mut State, record: &O
             "put" => drop(state.items.insert(name.to_owned(), (told.id.clone(), third.parse().unwrap_or(0)))),
             "dropped" => drop(state.items.remove(name)),
             "listed" => listed(shared, subject, state, name, told.now),
-            "sent" | "rang" | "broadcast" | "counted" | "arranged" => {}
+            "sent" | "mailed" | "rang" | "broadcast" | "counted" | "arranged" => {}
             _ => effects(shared, subject, state, (verb, name, third)),
         }
     }

@@ -23,12 +23,16 @@ pub(in crate::simulation) const CHILD_US: i64 = 20_000_000;
 const ITEM_US: i64 = 15_000_000;
 /// Rows of the range that there may be.
 const ITEMS: u8 = 5;
+/// Subjects of the other stream.
+const BOXES: u8 = 3;
 /// Sorts of the range begin with it.
 const ITEM: &str = "item/";
 /// The effect there is.
 const CALL: &str = "call";
 /// Times that an outcome is not wanted yet: fewer than the attempts there are.
 const REFUSALS: u32 = 6;
+/// What another stream is sent.
+pub(super) const MAIL: &str = "test.mail";
 /// How long an attempt may take, with the engine's margin.
 const LEASE: Duration = Duration::from_secs(8);
 
@@ -57,7 +61,7 @@ pub(in crate::simulation) struct Told {
     pub(in crate::simulation) now: i64,
     /// What it does beside: a verb, a name and a third word, divided by spaces; nothing when it does nothing.
     /// `set`, `cleared` or `fired` a timer that is due then; `started`, `cancelled` or `ended` an effect, which brought that;
-    /// `sent` an event to two subjects; `put` a row until then, `dropped` it, `listed` what there is; `counted` in its shard
+    /// `sent` an event to two subjects, `mailed` one to another stream; `put` a row until then, `dropped` it, `listed` what there is; `counted` in its shard
     /// (before, after and the brief row, divided by `>`) and saw what that has heard; `arranged` a timer of it; `broadcast`.
     pub(in crate::simulation) does: String,
 }
@@ -89,7 +93,7 @@ impl Union for Text {
     }
 
     fn name(&self) -> &str {
-        "test.chain"
+        if self.0.starts_with("mail ") { MAIL } else { "test.chain" }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -216,7 +220,7 @@ impl Processor for Chains {
                     add(&told).put("effects", open).put("cancelled", cancelled).cancel_effect(name)
                 }
             },
-            "send" | "ring" => sends(op, id, told, ctx),
+            "send" | "ring" | "mail" => sends(op, id, told, ctx),
             "item" | "drop" | "list" => ranges(op, id, told, rows),
             "count" | "broadcast" | "arrange" => shards::decide(op, id, told, rows, ctx),
             "hear" => shards::hear(id, rows, ctx),
@@ -239,11 +243,15 @@ impl Processor for Chains {
     }
 }
 
-/// What sends to other subjects.
+/// What sends to other subjects, of this stream or another.
 fn sends(op: &str, id: &str, told: Told, ctx: &Context) -> Decision<Chains> {
     if op == "ring" {
         let next = next_of(&ctx.subject);
         return add(&told.doing(format!("rang {next} {id}"))).send(&next, Text(format!("ring {id}")));
+    }
+    if op == "mail" {
+        let to = format!("box{}", hash(id, 6) % BOXES);
+        return add(&told.doing(format!("mailed {to} {id}"))).send(&to, Text(format!("mail {id}/{}", ctx.subject)));
     }
     let (one, two) = (other(id, 0), other(id, 1));
     let relay = |n| Text(format!("relay {id}/{n}/{}", ctx.subject));

@@ -28,6 +28,8 @@ pub(in crate::simulation) enum Op {
     Send,
     /// One of these.
     Relay,
+    /// Sends an event to another stream.
+    Mail,
     /// Sends itself on and on, until it has gone too far.
     Ring,
     /// Sets a row of a range.
@@ -81,6 +83,7 @@ impl Op {
         (Self::Effect, 16),
         (Self::Cancel, 5),
         (Self::Send, 12),
+        (Self::Mail, 8),
         (Self::Ring, 1),
         (Self::Item, 14),
         (Self::Drop, 6),
@@ -127,6 +130,7 @@ impl Op {
             Self::Cancel => "cancel",
             Self::Send => "send",
             Self::Relay => "relay",
+            Self::Mail => "mail",
             Self::Ring => "ring",
             Self::Item => "item",
             Self::Drop => "drop",
@@ -159,7 +163,7 @@ impl Op {
         match self {
             Self::Add | Self::Delete | Self::Child | Self::Refuse | Self::Timer | Self::Clear => 1,
             Self::Send | Self::Relay | Self::Ring | Self::Item | Self::Drop | Self::List => 1,
-            Self::Count | Self::Broadcast | Self::Arrange => 1,
+            Self::Mail | Self::Count | Self::Broadcast | Self::Arrange => 1,
             Self::Effect | Self::Cancel | Self::Flaky | Self::Loose | Self::Wait => 1,
             Self::Two => 2,
             _ => 0,

@@ -6,9 +6,12 @@ use std::sync::{Arc, OnceLock};
 use runtime::engine::settings::{EngineIds, EventSpec, FollowSpec, Limits, SendSpec, Settings, Target};
 use schemas::catalog::{Catalog, FollowStart, HeaderStyle, Ordering, Retry, Tracking};
 
+use super::chains::MAIL;
 use super::{SHARDS, WINDOW};
 use crate::simulation::plan::{Plan, stream};
 
+/// Shards of the stream that mail is sent to.
+pub(in crate::simulation) const MAIL_SHARDS: i32 = 3;
 /// Rows of what a shard was told that are looked at.
 pub(in crate::simulation) const HEARD_MAX: usize = 6;
 
@@ -42,6 +45,7 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             all: false,
         };
         let target = Target { stream: stream(), partitions: SHARDS, headers: HeaderStyle::CloudEvents, shard_rows: true };
+        let mail = Target { stream: "mail".into(), partitions: MAIL_SHARDS, headers: HeaderStyle::Compact, shard_rows: false };
         let event_types = [event, pass, brief, sent].map(|event| (event.name.to_string(), event));
         let limits = Limits {
             batch_inputs: 6,
@@ -63,8 +67,8 @@ pub(in crate::simulation) fn settings() -> &'static Settings {
             follows: vec![follow],
             results: [("test.chain".to_owned(), 3), ("chain.rejected".to_owned(), 4)].into(),
             rows: [("test.chain".to_owned(), 2)].into(),
-            targets: vec![target],
-            sends: [("test.chain".to_owned(), SendSpec { target: 0, schema: 1 })].into(),
+            targets: vec![target, mail],
+            sends: [("test.chain", 0), (MAIL, 1)].map(|(name, target)| (name.to_owned(), SendSpec { target, schema: 1 })).into(),
             effects: Vec::new(),
             row_readers: HashMap::new(),
             row_names: [(2, "test.chain".into())].into(),
