@@ -11,16 +11,13 @@ use schemas::catalog::Catalog;
 use schemas::names::Topics;
 use schemas::registry::Registry;
 
-/// Checks topics and schemas, opens the store, starts one worker per processor.
+/// Makes topics where that is wanted, checks schemas, opens the store, starts the workers of each processor.
 pub(crate) async fn start(config: &Config, logics: Vec<Arc<dyn Logic>>, lifecycle: &Lifecycle) -> Result<()> {
     let catalog = Catalog::embedded()?;
     let names = Topics::new(&config.kafka.topic_prefix);
-    let kafka = config.kafka.settings();
-    let specs = host::topics::specs(&catalog, &names);
     if config.topics.create {
-        topics::ensure(&kafka, &specs, config.topics.replication).await.context("topics")?;
-    } else {
-        topics::check(&kafka, &specs).await.context("topics")?;
+        let specs = host::topics::specs(&catalog, &names);
+        topics::ensure(&config.kafka.settings(), &specs, config.topics.replication).await.context("topics")?;
     }
     let registry = Arc::new(Registry::new(&config.registry.url, None)?);
     let ids = registry.resolve(&names, &catalog, config.registry.register).await.context("schemas")?;

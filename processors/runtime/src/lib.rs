@@ -16,6 +16,7 @@ pub mod restore;
 pub mod source;
 mod ticket;
 pub mod time;
+pub mod topics;
 mod worker;
 
 pub use logic::Logic;

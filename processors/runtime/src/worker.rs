@@ -39,6 +39,7 @@ use crate::logic::Logic;
 use crate::metrics::{self, Place};
 use crate::points::Points;
 use crate::time::Clock;
+use crate::topics;
 
 /// A transactional call that blocks longer ends the process: nothing else can tell it from a hang (F7).
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -150,6 +151,9 @@ pub enum Error {
         /// The effect.
         effect: String,
     },
+    /// A topic that its workers read or write is missing, or is not as the catalog has it.
+    #[error(transparent)]
+    Topics(#[from] kafka::topics::Error),
     /// The store refuses the stream.
     #[error(transparent)]
     Store(#[from] state::Error),
@@ -205,7 +209,8 @@ pub(crate) struct Worker {
     blocked_since: Arc<AtomicI64>,
 }
 
-/// Starts the workers of `parts.logic`'s stream. Returns when they are registered; they become ready by themselves.
+/// Starts the workers of `parts.logic`'s stream, once its topics and those of streams it follows and sends to are as the
+/// catalog has them. Returns when they are registered; they become ready by themselves.
 ///
 /// # Errors
 /// [`Error`] with what to change.
@@ -227,6 +232,8 @@ async fn workers(options: &Options, parts: &Parts, lifecycle: &Lifecycle) -> Res
     if let Some(unknown) = stream.effects.iter().find(|rules| effects.policy(&rules.name).is_none()) {
         return Err(Error::UnknownEffect { stream: name.to_owned(), effect: unknown.name.clone() });
     }
+    let topics = topics::of_workers(stream, &parts.catalog, &Topics::new(&options.prefix));
+    kafka::topics::check(&options.kafka, &topics).await?;
     let settings = Arc::new(Settings::of(&parts.catalog, stream, &parts.ids, options.limits.clone()).map_err(Error::NoId)?);
     parts.store.open_stream(name, stream.partitions, stream.buckets).await?;
     metrics::describe();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use chassis::kafka::topics::{Spec, ensure};
+use chassis::kafka::topics::ensure;
 use chassis::lifecycle::Lifecycle;
 use runtime::dead_letter::desk::Desk;
 use runtime::effects::{self, Effects, Policy};
@@ -176,18 +176,17 @@ impl Deployment {
         let engines = testkit::engines().await;
         let kafka = Kafka::new(&engines.kafka);
         let topics = Topics::new(&prefix);
-        let partitions = catalog.stream("flights").unwrap().partitions;
-        let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
-        let specs = [
-            Spec { name: topics.events("flights"), partitions, config: append_time() },
-            Spec { name: topics.results("flights"), partitions, config: Vec::new() },
-            Spec { name: topics.log("flights"), partitions, config: append_time() },
-            Spec { name: topics.dead("flights"), partitions, config: Vec::new() },
-        ];
-        ensure(kafka.settings(), &specs, 1).await.unwrap();
         let registry = Arc::new(Registry::new(&engines.registry, None).unwrap());
         let ids = registry.resolve(&topics, &catalog, true).await.unwrap();
-        Self { kafka, topics, ids, catalog, registry, store: Arc::new(Memory::new()), fixed: false, prefix }
+        let deployment = Self { kafka, topics, ids, catalog, registry, store: Arc::new(Memory::new()), fixed: false, prefix };
+        deployment.make_topics().await;
+        deployment
+    }
+
+    /// Makes the topics that are missing.
+    pub(crate) async fn make_topics(&self) {
+        let specs = runtime::topics::of_stream(self.catalog.stream("flights").unwrap(), &self.topics);
+        ensure(self.kafka.settings(), &specs, 1).await.unwrap();
     }
 
     /// A worker in `slot`; it stops with the lifecycle.

@@ -89,9 +89,8 @@ async fn frames_missing_from_log_and_store_halt_the_shard_until_an_operator_acce
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_made_anew_halts_the_shards_that_had_one() {
     let deployment = begun("anew").await;
-    let log = deployment.topics.log("flights");
-    deployment.kafka.delete_topic(&log).await;
-    deployment.kafka.create(&log, 16).await;
+    deployment.kafka.delete_topic(&deployment.topics.log("flights")).await;
+    deployment.make_topics().await;
     let worker = deployment.start("slot").await;
     let said = Deployment::says(&worker, "14 shards run, 2 are halted").await;
     assert!(said.contains("the log was truncated or recreated"), "{said}");

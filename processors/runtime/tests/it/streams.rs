@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use chassis::kafka::Settings;
-use chassis::kafka::topics::{Spec, ensure};
+use chassis::kafka::topics::ensure;
 use chassis::lifecycle::Lifecycle;
-use runtime::{Logic, Options, Parts, audit};
+use runtime::topics::of_stream;
+use runtime::{Error, Logic, Options, Parts, audit};
 use schemas::Catalog;
 use schemas::datum::{Cursor, DecodeError, Union, write_bytes};
 use schemas::names::Topics;
@@ -82,17 +83,7 @@ impl Streams {
         let prefix = format!("{}.", testkit::unique(name));
         let streams = Self::attach(&prefix, files, Arc::new(Memory::new())).await;
         let topics = &streams.topics;
-        let append_time = || vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
-        let spec = |name, config| Spec { name, partitions: SHARDS, config };
-        let of_stream = |(stream, _): &(&str, &str)| {
-            [
-                spec(topics.events(stream), append_time()),
-                spec(topics.log(stream), append_time()),
-                spec(topics.results(stream), Vec::new()),
-                spec(topics.dead(stream), Vec::new()),
-            ]
-        };
-        let specs: Vec<_> = files.iter().flat_map(of_stream).collect();
+        let specs: Vec<_> = streams.catalog.streams().iter().flat_map(|stream| of_stream(stream, topics)).collect();
         ensure(streams.kafka.settings(), &specs, 1).await.unwrap();
         streams
     }
@@ -128,6 +119,11 @@ impl Streams {
         self.start_with(lifecycle, logic, slot, kafka, |_| {}).await;
     }
 
+    /// The same, which may be refused.
+    pub(crate) async fn try_start(&self, logic: Arc<dyn Logic>) -> Result<(), Error> {
+        self.try_start_with(&Lifecycle::new(), logic, "a", self.kafka.settings(), |_| {}).await
+    }
+
     async fn start_with(
         &self,
         lifecycle: &Lifecycle,
@@ -136,6 +132,17 @@ impl Streams {
         kafka: &Settings,
         change: impl FnOnce(&mut Options),
     ) {
+        self.try_start_with(lifecycle, logic, slot, kafka, change).await.unwrap();
+    }
+
+    async fn try_start_with(
+        &self,
+        lifecycle: &Lifecycle,
+        logic: Arc<dyn Logic>,
+        slot: &str,
+        kafka: &Settings,
+        change: impl FnOnce(&mut Options),
+    ) -> Result<(), Error> {
         let parts = Parts {
             logic,
             catalog: self.catalog.clone(),
@@ -147,7 +154,7 @@ impl Streams {
         kafka.client.insert("session.timeout.ms".to_owned(), "6000".to_owned());
         let mut options = Options::new(kafka, &self.prefix, slot);
         change(&mut options);
-        runtime::start(options, parts, lifecycle).await.unwrap();
+        runtime::start(options, parts, lifecycle).await
     }
 
     /// An event from outside.
