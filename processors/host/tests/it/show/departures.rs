@@ -60,9 +60,7 @@ impl Departures {
                 // a wait may outlast the dedupe window
                 twins.drain(..).for_each(|(_, twin)| put(&twin));
             }
-            while number >= stage.released() && !stage.is_over() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            stage.await_release(number);
             let line = lines.next().expect("the file has lines enough").expect("the file is text");
             let flight = flight(&line);
             let airport = airports.entry(flight.origin.clone()).or_default();

@@ -1,6 +1,6 @@
 //! How far the show is: what every part of it looks at.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ pub(crate) struct Stage {
     strokes: AtomicU64,
     bounces: AtomicU64,
     over: AtomicBool,
+    /// Whoever waits for more events to be released looks again when it is told.
+    looks: Mutex<()>,
+    more: Condvar,
 }
 
 impl Plan {
@@ -52,8 +55,17 @@ impl Plan {
 impl Stage {
     pub(crate) fn new(plan: Plan) -> Self {
         let zero = || AtomicU64::new(0);
-        let (sent, results, strokes, bounces) = (zero(), zero(), zero(), zero());
-        Self { plan, begun: Instant::now(), sent, results, strokes, bounces, over: AtomicBool::new(false) }
+        Self {
+            plan,
+            begun: Instant::now(),
+            sent: zero(),
+            results: zero(),
+            strokes: zero(),
+            bounces: zero(),
+            over: AtomicBool::new(false),
+            looks: Mutex::default(),
+            more: Condvar::new(),
+        }
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -74,10 +86,18 @@ impl Stage {
 
     pub(crate) fn bounced(&self) {
         self.bounces.fetch_add(1, Ordering::Relaxed);
+        self.tell_more();
     }
 
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Release);
+        self.tell_more();
+    }
+
+    /// Who waits looks under the lock, and so cannot miss what was done before it was taken here.
+    fn tell_more(&self) {
+        drop(self.looks.lock().unwrap_or_else(PoisonError::into_inner));
+        self.more.notify_all();
     }
 
     /// Ends the show at the latest when the guard is dropped.
@@ -100,6 +120,13 @@ impl Stage {
         self.plan.events * (done + 1).min(all) / all
     }
 
+    /// Holds the thread until event `number`, from 0, may be sent or the show is over.
+    pub(crate) fn await_release(&self, number: u64) {
+        let looking = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |_: &mut ()| number >= self.released() && !self.is_over();
+        drop(self.more.wait_while(looking, waits).unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Waits for the next stroke of which work has come far enough; none when all are done.
     pub(crate) async fn stroke(&self) -> Option<Stroke> {
         let behind = self.plan.events / 10;
@@ -108,7 +135,9 @@ impl Stage {
         }
         let all = self.plan.strokes();
         let claim = |done: u64| (done < all).then_some(done + 1);
-        self.strokes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).ok().map(|n| self.plan.stroke(n))
+        let claimed = self.strokes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        self.tell_more();
+        claimed.ok().map(|n| self.plan.stroke(n))
     }
 
     /// Waits for part `n` of `of` of all strokes.
