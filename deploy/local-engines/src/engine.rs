@@ -249,7 +249,7 @@ async fn wait_answering(kind: Kind, folder: &Folder, ports: &[u16], mut lives: i
     let port = client_port(ports);
     loop {
         if !lives() {
-            return Err(Error::Died { engine: kind.name(), log: folder.log(), tail: folder.tail() });
+            return Err(died(kind, folder));
         }
         if answers(kind, port, folder.is_ready()).await.is_ok() {
             return Ok(());
@@ -259,6 +259,18 @@ async fn wait_answering(kind: Kind, folder: &Folder, ports: &[u16], mut lives: i
             return Err(Error::NotReady { engine: kind.name(), seconds: START_MAX.as_secs(), log, tail });
         }
         tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Why the engine ended while it started, as its log tells it.
+fn died(kind: Kind, folder: &Folder) -> Error {
+    let log = std::fs::read(folder.log()).unwrap_or_default();
+    match kafka::newer_format(&String::from_utf8_lossy(&log)) {
+        Some((found, highest)) if kind == Kind::Kafka => {
+            let (engine, version) = (kind.name(), kind.version());
+            Error::NewerFolder { engine, version, folder: kafka::data(folder), found, highest }
+        }
+        _ => Error::Died { engine: kind.name(), log: folder.log(), tail: folder.tail() },
     }
 }
 

@@ -52,6 +52,22 @@ pub enum Error {
         /// The log's last lines.
         tail: String,
     },
+    /// The folder was last used by a newer version of the engine, in a format that this one does not read.
+    #[error(
+        "{} was written by a newer {engine} than {version} (format {found}; {version} reads up to {highest}): remove the folder, and with it everything that is stored there, or use the newer {engine} by its address", folder.display()
+    )]
+    NewerFolder {
+        /// Which engine.
+        engine: &'static str,
+        /// The version that was to start.
+        version: &'static str,
+        /// Where it keeps its data.
+        folder: PathBuf,
+        /// Metadata version of the folder.
+        found: i32,
+        /// The highest one that the engine reads.
+        highest: i32,
+    },
     /// The engine runs but did not become usable in time.
     #[error("{engine} was started but did not answer within {seconds} s; last lines of {}:\n{tail}", log.display())]
     NotReady {

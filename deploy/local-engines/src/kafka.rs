@@ -1,13 +1,13 @@
 //! Apache Kafka: combined brokers and controllers, one or three.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
 use crate::Error;
 use crate::engine::{Plan, Site};
-use crate::folder::write;
+use crate::folder::{Folder, write};
 use crate::kind::Kind;
 
 const POM: &str = include_str!("../engines/kafka/pom.xml");
@@ -40,7 +40,7 @@ const HEAP: &str = "-Xmx384m";
 pub(crate) async fn plan(site: &Site) -> Result<Plan, Error> {
     let class_path = site.software.class_path(Kind::Kafka, POM).await?;
     let folder = &site.folder.path;
-    let data = folder.join("data");
+    let data = data(&site.folder);
     let properties = folder.join("server.properties");
     let logging = folder.join("log4j2.properties");
     write(&properties, &settings(site, &data))?;
@@ -53,6 +53,21 @@ pub(crate) async fn plan(site: &Site) -> Result<Plan, Error> {
     arguments.extend(logging);
     arguments.extend(["-cp".to_owned(), class_path, "kafka.Kafka".to_owned(), properties.display().to_string()]);
     Ok(Plan { arguments, signal: "TERM" })
+}
+
+/// Where a broker keeps its topics and what the controllers know.
+pub(crate) fn data(folder: &Folder) -> PathBuf {
+    folder.path.join("data")
+}
+
+/// Metadata versions that a broker's log names when it ends because its data folder has a newer one than it reads: the
+/// folder's, and the highest it reads.
+pub(crate) fn newer_format(log: &str) -> Option<(i32, i32)> {
+    let (_, told) = log.split_once("No MetadataVersion with feature level ")?;
+    let (found, told) = told.split_once(". Valid feature levels are from ")?;
+    let highest = told.lines().next()?.trim_end_matches('.').rsplit(' ').next()?;
+    let (found, highest) = (found.parse().ok()?, highest.parse().ok()?);
+    (found > highest).then_some((found, highest))
 }
 
 /// The node's configuration.
@@ -84,4 +99,38 @@ async fn format(site: &Site, data: &Path, class_path: &str, logging: &[String], 
     }
     let said = [output.stdout, output.stderr].concat();
     Err(Error::Died { engine: Kind::Kafka.name(), log: properties.to_owned(), tail: String::from_utf8_lossy(&said).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What 4.2.1 logs of a folder whose metadata log says 31, as another release leaves it.
+    const RUN_BEFORE: &str = "\
+[16:42:31.343] ERROR Encountered fatal fault: Error loading metadata log record from offset 2 (org.apache.kafka.server.fault.ProcessTerminatingFaultHandler)
+java.lang.IllegalArgumentException: Unsupported metadata version - if you are currently upgrading your cluster, please ensure the metadata version is set to 3.3-IV3 (or higher) before updating the software version. The metadata version can be updated via the `kafka-features` command-line tool.
+\tat org.apache.kafka.image.FeaturesDelta.replay(FeaturesDelta.java:65)
+Caused by: java.lang.IllegalArgumentException: No MetadataVersion with feature level 31. Valid feature levels are from 7 to 30.
+\tat org.apache.kafka.server.common.MetadataVersion.fromFeatureLevel(MetadataVersion.java:373)
+\t... 9 more
+";
+
+    /// The same of a folder that was formatted and never run.
+    const FORMATTED: &str = "\
+[16:40:43.756] ERROR Encountered fatal fault: exception while completing controller activation (org.apache.kafka.server.fault.ProcessTerminatingFaultHandler)
+java.lang.IllegalArgumentException: No MetadataVersion with feature level 31. Valid feature levels are from 7 to 30.
+";
+
+    #[test]
+    fn a_folder_of_a_newer_kafka_is_told_from_the_brokers_log() {
+        assert_eq!(newer_format(RUN_BEFORE), Some((31, 30)));
+        assert_eq!(newer_format(FORMATTED), Some((31, 30)));
+    }
+
+    #[test]
+    fn other_ends_and_older_folders_are_not_taken_for_a_newer_one() {
+        assert_eq!(newer_format("java.lang.OutOfMemoryError: Java heap space\n"), None);
+        assert_eq!(newer_format(&FORMATTED.replace("level 31", "level 3")), None);
+        assert_eq!(newer_format("No MetadataVersion with feature level 31"), None);
+    }
 }
