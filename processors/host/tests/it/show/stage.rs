@@ -1,7 +1,7 @@
 //! How far the show is: what every part of it looks at.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const LOOK: Duration = Duration::from_millis(100);
