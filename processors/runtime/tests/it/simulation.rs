@@ -7,6 +7,7 @@ mod clients;
 mod hands;
 mod history;
 mod kafka;
+mod lists;
 mod oracle;
 mod plan;
 mod random;

@@ -15,6 +15,7 @@ use state::Mark;
 
 use super::clients;
 use super::kafka::Partition;
+use super::lists::Lists;
 use super::receipts::Receipts;
 use super::store::{Key, Store};
 use super::views::Views;
@@ -22,7 +23,7 @@ use super::workload::SHARDS;
 use super::world::Shared;
 
 /// Judges a run; returns how many frames were committed.
-pub(super) fn judge(shared: &Shared, views: &Views, receipts: &Receipts) -> u64 {
+pub(super) fn judge(shared: &Shared, views: &Views, receipts: &Receipts, lists: &Lists) -> u64 {
     let mut frames = 0;
     let mut cells = log::Cells::new();
     let mut sends = sends::Sends::default();
@@ -35,7 +36,8 @@ pub(super) fn judge(shared: &Shared, views: &Views, receipts: &Receipts) -> u64 
         events::judge(shared, shard, &sent, &chain, &mut sends);
         statuses.take(&sent, &chain);
         calls::judge(shared, shard, &chain);
-        shown::views(shared, shard, &chain, views);
+        shown::views(shared, shard, &chain, views, lists);
+        shown::lists(shared, shard, &chain, lists);
         shown::marks(shared, shard, &chain);
         cells.extend(log::fold(shard, &chain));
         let last = chain.last().map(|frame| &frame.trailer.positions);

@@ -75,12 +75,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { processes, rebalances, transactions, frames, views, receipts, steps } = self.counts;
+        let Counts { processes, rebalances, transactions, frames, views, receipts, lists, steps } = self.counts;
         let each = |count: u64| count as f64 / self.seeds.max(1) as f64;
         write!(
             f,
             "{} seeds, {} violating ({}), in {:.1} s ({:.0} per second); per seed {:.1} processes, {:.1} generations, \
-             {:.1} transactions, {:.1} frames, {:.0} views, {:.0} receipts, {:.0} steps",
+             {:.1} transactions, {:.1} frames, {:.0} views, {:.0} receipts, {:.0} lists, {:.0} steps",
             self.seeds,
             self.violating,
             self.kinds(),
@@ -92,6 +92,7 @@ impl fmt::Display for Report {
             each(frames),
             each(views),
             each(receipts),
+            each(lists),
             each(steps),
         )
     }

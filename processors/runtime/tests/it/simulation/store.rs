@@ -70,7 +70,11 @@ struct Inner {
 
 /// The store; clones share it.
 #[derive(Clone)]
-pub(super) struct Store(Arc<Mutex<Inner>>);
+pub(super) struct Store {
+    inner: Arc<Mutex<Inner>>,
+    /// Decides what happens to the reads of this clone, in the place of the chance that all share.
+    aside: Option<Arc<Mutex<Random>>>,
+}
 
 impl Store {
     pub(super) fn new(random: Random, mutant: Option<Mutant>) -> Self {
@@ -82,11 +86,16 @@ impl Store {
             weather: Weather::default(),
             mutant,
         };
-        Self(Arc::new(Mutex::new(inner)))
+        Self { inner: Arc::new(Mutex::new(inner)), aside: None }
+    }
+
+    /// For readers whose reads change nothing in the rest of the run.
+    pub(super) fn aside(&self, random: Random) -> Self {
+        Self { inner: self.inner.clone(), aside: Some(Arc::new(Mutex::new(random))) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_weather(&self, weather: Weather) {
@@ -158,12 +167,14 @@ impl Store {
     /// Two replicas answer.
     async fn read<T>(&self, merge: impl FnOnce(&[&Replica; 2]) -> T) -> Result<T, Error> {
         turn().await;
-        let mut inner = self.lock();
+        let inner = &mut *self.lock();
+        let mut aside = self.aside.as_ref().map(|random| random.lock().unwrap_or_else(PoisonError::into_inner));
+        let random = aside.as_deref_mut().unwrap_or(&mut inner.random);
         let Weather { timeout, down, .. } = inner.weather;
-        if down || inner.random.chance(timeout) {
+        if down || random.chance(timeout) {
             return Err(Error::Unavailable("time-out".into()));
         }
-        let left_out = inner.random.below(REPLICAS);
+        let left_out = random.below(REPLICAS);
         let two = [&inner.replicas[(left_out + 1) % REPLICAS], &inner.replicas[(left_out + 2) % REPLICAS]];
         Ok(merge(&two))
     }
@@ -322,12 +333,21 @@ impl StateStore for Store {
 
     async fn subjects(
         &self,
-        _shard: &Shard,
-        _prefix: &str,
-        _cursor: Option<&[u8]>,
-        _limit: usize,
+        shard: &Shard,
+        prefix: &str,
+        cursor: Option<&[u8]>,
+        limit: usize,
     ) -> Result<(Vec<String>, Option<Vec<u8>>), Error> {
-        Err(Error::Refused("lists are not simulated".into()))
+        let (from, to) = (Key::Row(shard.number, "".into(), "".into()), Key::Row(shard.number + 1, "".into(), "".into()));
+        let rows = self.read(|two| between(two, &from, &to)).await?;
+        let subject = |key| if let Key::Row(_, subject, _) = key { Some(subject.to_string()) } else { None };
+        let mut subjects: Vec<_> = rows.into_keys().filter_map(subject).collect();
+        subjects.retain(|subject| subject.starts_with(prefix) && cursor.is_none_or(|last| subject.as_bytes() > last));
+        subjects.dedup();
+        let more = subjects.len() > limit;
+        subjects.truncate(limit);
+        let next = subjects.last().filter(|_| more).map(|last| last.clone().into_bytes());
+        Ok((subjects, next))
     }
 
     async fn agenda(&self, shard: &Shard, from: &AgendaKey, to: &AgendaKey, limit: usize) -> Result<Vec<AgendaItem>, Error> {

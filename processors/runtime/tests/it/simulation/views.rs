@@ -52,6 +52,11 @@ impl Views {
         Self { reader: StateReader::new(Arc::new(store.clone())), reading: Vec::new(), newest: HashMap::new(), seen: Vec::new() }
     }
 
+    /// Newest write time that the subject was shown with.
+    pub(super) fn newest(&self, subject: &str) -> i64 {
+        self.newest.get(subject).copied().unwrap_or(0)
+    }
+
     /// A reader begins, goes on or comes to its answer.
     pub(super) fn step(&mut self, shared: &Shared, random: &mut Random) {
         if self.reading.len() < READERS {
@@ -89,7 +94,7 @@ impl Views {
             }),
             _ => Box::pin(async move { reader.subject(&shard, &name, within).await.ok() }),
         };
-        let after = self.newest.get(&subject).copied().unwrap_or(0);
+        let after = self.newest(&subject);
         self.reading.push(Reading { subject, now, after, looks: 0, answer });
     }
 }

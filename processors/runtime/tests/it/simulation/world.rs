@@ -17,6 +17,7 @@ use super::clients::{self, Clients};
 use super::hands;
 use super::history::History;
 use super::kafka::{Kafka, Member};
+use super::lists::Lists;
 use super::oracle;
 use super::plan::{Faults, Mutant, Plan};
 use super::random::Random;
@@ -160,6 +161,7 @@ pub(super) struct Counts {
     pub(super) frames: u64,
     pub(super) views: u64,
     pub(super) receipts: u64,
+    pub(super) lists: u64,
     pub(super) steps: u64,
 }
 
@@ -174,6 +176,7 @@ impl std::ops::Add for Counts {
             frames: self.frames + other.frames,
             views: self.views + other.views,
             receipts: self.receipts + other.receipts,
+            lists: self.lists + other.lists,
             steps: self.steps + other.steps,
         }
     }
@@ -185,6 +188,7 @@ struct World {
     processes: Vec<Process>,
     views: Views,
     receipts: Receipts,
+    lists: Lists,
     started: usize,
     down: usize,
 }
@@ -208,7 +212,8 @@ pub(super) fn run(plan: Plan) -> Outcome {
         plan,
     });
     let (views, receipts) = (Views::new(&shared.store), Receipts::new(&shared.store));
-    let mut world = World { views, receipts, shared, processes: Vec::new(), started: 0, down: 0 };
+    let lists = Lists::new(&shared.store, shared.plan.seed);
+    let mut world = World { views, receipts, lists, shared, processes: Vec::new(), started: 0, down: 0 };
     world.go();
     world.end()
 }
@@ -231,6 +236,7 @@ impl World {
             if step % 3 == 0 {
                 self.views.step(&self.shared, &mut self.shared.random.borrow_mut());
                 self.receipts.step(&self.shared, &mut self.shared.random.borrow_mut());
+                self.lists.step(&self.shared, &self.views);
             }
             if step > chaos && step % 50 == 0 && self.is_done() {
                 return;
@@ -454,12 +460,12 @@ impl World {
     }
 
     fn end(self) -> Outcome {
-        let Self { shared, processes, views, receipts, started, .. } = self;
+        let Self { shared, processes, views, receipts, lists, started, .. } = self;
         drop(processes);
         while !shared.store.is_quiet() {
             shared.store.step();
         }
-        let frames = oracle::judge(&shared, &views, &receipts);
+        let frames = oracle::judge(&shared, &views, &receipts, &lists);
         let counts = Counts {
             processes: started as u64,
             rebalances: shared.kafka.borrow().generation as u64,
@@ -467,9 +473,10 @@ impl World {
             frames,
             views: views.seen.len() as u64,
             receipts: receipts.shown.len() as u64,
+            lists: lists.seen.len() as u64,
             steps: shared.step.get() as u64,
         };
-        drop((views, receipts));
+        drop((views, receipts, lists));
         let Ok(shared) = Rc::try_unwrap(shared).map_err(drop) else { panic!("somebody holds on to the run") };
         Outcome { violations: shared.violations.into_inner(), history: shared.history.into_inner().into_lines(), counts }
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use state::records::{HEAD_SORT, Head};
 
 use super::log::{Cells, Seen};
+use crate::simulation::lists::Lists;
 use crate::simulation::store::Key;
 use crate::simulation::views::Views;
-use crate::simulation::workload::shown;
+use crate::simulation::workload::{shown, subjects};
 use crate::simulation::world::Shared;
 
 /// Whichever two replicas are asked: the fold of the committed log, and nothing else.
@@ -45,10 +46,11 @@ pub(super) fn marks(shared: &Shared, shard: i32, chain: &[Seen]) {
 type Rows = BTreeMap<String, (bytes::Bytes, Option<i64>)>;
 
 /// Each view is a subject as some committed frame left it, and none goes back.
-pub(super) fn views(shared: &Shared, shard: i32, chain: &[Seen], views: &Views) {
+pub(super) fn views(shared: &Shared, shard: i32, chain: &[Seen], views: &Views, lists: &Lists) {
     for subject in shown(shard) {
         let versions = versions(&subject, chain);
-        for view in views.seen.iter().filter(|view| view.subject == subject) {
+        let listed = lists.seen.iter().flat_map(|listed| &listed.items);
+        for view in views.seen.iter().chain(listed).filter(|view| view.subject == subject) {
             let (ts, seq) = (view.rows.newest_ts, view.rows.seq);
             if ts < view.after {
                 shared.violation("view", || format!("{subject} goes back from {} to {ts}", view.after));
@@ -63,6 +65,23 @@ pub(super) fn views(shared: &Shared, shard: i32, chain: &[Seen], views: &Views) 
                 shared.violation("view", || {
                     format!("{subject} #{seq} at {ts} is no committed state: {:?}, the log says {known:?}", view.rows)
                 });
+            }
+        }
+    }
+}
+
+/// A listing meets each subject once that is there from its beginning to its end.
+pub(super) fn lists(shared: &Shared, shard: i32, chain: &[Seen], lists: &Lists) {
+    for subject in subjects(shard) {
+        let versions = versions(&subject, chain);
+        for listed in &lists.seen {
+            let times = listed.items.iter().filter(|view| view.subject == subject).count();
+            let after = listed.after.get(&subject).copied().unwrap_or(0);
+            let stays = |rows: &Rows| rows.values().any(|(_, until)| until.is_none());
+            let lasts = versions.range(after..).all(|(_, (_, rows))| stays(rows));
+            if times > 1 || (times == 0 && lasts) {
+                let order: Vec<_> = listed.items.iter().map(|view| &view.subject).collect();
+                shared.violation("list", || format!("{subject}, last shown at {after}, is met {times} times: {order:?}"));
             }
         }
     }
