@@ -28,7 +28,7 @@ use self::report::{number, run, run_all};
 /// Seeds of the whole protocol in every run of the tests.
 const SEEDS: u64 = 2_000;
 /// Seeds per mutant at the most; the first that breaks is enough.
-const SEEDS_PER_MUTANT: u64 = 1_000;
+const SEEDS_PER_MUTANT: u64 = 3_000;
 
 /// The scheduler's turn: everybody else may act before the caller goes on.
 async fn turn() {
