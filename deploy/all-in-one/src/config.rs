@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) store: Store,
     /// The workers.
     pub(crate) worker: Worker,
+    /// Work outside.
+    pub(crate) effects: host::config::Effects,
     /// The sample feed.
     pub(crate) sample: Sample,
     /// Logs and traces.

@@ -43,6 +43,7 @@ impl Rooms {
             let mut options = runtime::Options::new(kafka.clone(), &config.kafka.topic_prefix, "all-in-one");
             options.workers = config.worker.workers;
             options.batch_time = Duration::from_millis(config.worker.batch_ms);
+            options.effects_ca_file = config.effects.ca_file();
             options.limits.dedupe_window = Duration::from_secs(config.worker.dedupe_window_s);
             runtime::start(options, parts, lifecycle).await.context("processors")?;
         }

@@ -25,7 +25,8 @@ pub(crate) async fn start(config: &Config, logics: Vec<Arc<dyn Logic>>, lifecycl
     for logic in logics {
         let name = logic.name();
         let parts = Parts { logic, catalog: catalog.clone(), ids: ids.clone(), registry: registry.clone(), store: store.clone() };
-        let options = config.worker.options(&config.kafka);
+        let mut options = config.worker.options(&config.kafka);
+        options.effects_ca_file = config.effects.ca_file();
         runtime::start(options, parts, lifecycle).await.with_context(|| format!("processor {name}"))?;
     }
     Ok(())

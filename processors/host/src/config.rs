@@ -1,5 +1,6 @@
 //! Settings of `forebay-processor`; units and defaults stand in `default.toml`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub struct Config {
     pub store: state::Config,
     /// The worker.
     pub worker: Worker,
+    /// Work outside.
+    pub effects: Effects,
     /// Health and metrics.
     pub admin: Listener,
     /// Logs and traces.
@@ -56,6 +59,21 @@ pub struct Worker {
     pub recovery_deadline_s: u64,
     /// Dedupe window, s.
     pub dedupe_window_s: u64,
+}
+
+/// Work outside.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Effects {
+    /// A PEM file of authorities that are trusted beside the system's; empty = none.
+    pub ca_file: PathBuf,
+}
+
+impl Effects {
+    /// The file, where there is one.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        (!self.ca_file.as_os_str().is_empty()).then(|| self.ca_file.clone())
+    }
 }
 
 impl Worker {

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use schemas::catalog::{EffectRules, Retry};
 
+use crate::http::Client;
+
 /// Bytes of an argument, and of an outcome, at the most.
 pub const EFFECT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a concurrency key at the most.
@@ -22,7 +24,7 @@ pub const LATER_MAX: Duration = Duration::from_secs(3_600);
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// One attempt, as the function sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// The same in every attempt: the idempotency key for the target.
     pub id: String,
@@ -30,6 +32,8 @@ pub struct Call {
     pub argument: Bytes,
     /// 1 for the first.
     pub attempt: i32,
+    /// What [`Call::send`] uses.
+    pub http: Client,
 }
 
 /// Why an attempt brought nothing.

@@ -17,6 +17,7 @@ mod trace;
 mod writers;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ use crate::logic::Logic;
 use crate::metrics::{self, Place};
 use crate::points::Points;
 use crate::time::Clock;
-use crate::topics;
+use crate::{http, topics};
 
 /// A transactional call that blocks longer ends the process: nothing else can tell it from a hang (F7).
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -70,6 +71,8 @@ pub struct Options {
     /// Before shards go to another worker, and before the process stops, attempts at effects that are under way get so long
     /// to end, and the store to take what was committed. Later attempts count as lost; frames are read back from the log.
     pub drain: Duration,
+    /// A PEM file of certificate authorities that effects trust beside those of the system.
+    pub effects_ca_file: Option<PathBuf>,
     /// Reading a shard back may take this long before it is halted with a diagnosis.
     pub recovery_deadline: Duration,
     /// Workers of this process, each with a thread, a producer and a share of the shards. One: the slot's name is used as
@@ -99,6 +102,7 @@ impl Options {
             slot: slot.to_owned(),
             batch_time: Duration::from_millis(50),
             drain: Duration::from_secs(2),
+            effects_ca_file: None,
             recovery_deadline: Duration::from_secs(60),
             workers: 1,
             accept_log_gap: false,
@@ -151,6 +155,9 @@ pub enum Error {
         /// The effect.
         effect: String,
     },
+    /// Effects have no HTTP client.
+    #[error(transparent)]
+    Http(#[from] http::Error),
     /// A topic that its workers read or write is missing, or is not as the catalog has it.
     #[error(transparent)]
     Topics(#[from] kafka::topics::Error),
@@ -203,6 +210,8 @@ pub(crate) struct Worker {
     /// Labels of its gauges.
     pub(crate) place: Place,
     readiness: Arc<Readiness>,
+    /// For effects.
+    http: http::Client,
     /// The half of its writers' names that says which process they belong to: claims of a process that lives accuse nobody.
     process: [u8; 4],
     /// When the transactional call in progress began, ms of the boot clock; 0 when there is none.
@@ -238,6 +247,7 @@ async fn workers(options: &Options, parts: &Parts, lifecycle: &Lifecycle) -> Res
     parts.store.open_stream(name, stream.partitions, stream.buckets).await?;
     metrics::describe();
     let process = random_half();
+    let http = http::Client::new(options.effects_ca_file.as_deref())?;
     let readiness = Arc::new(Readiness::new(lifecycle.clone(), name));
     let slots = options.slots().into_iter().enumerate();
     let workers = slots.map(|(number, slot)| {
@@ -249,6 +259,7 @@ async fn workers(options: &Options, parts: &Parts, lifecycle: &Lifecycle) -> Res
             place: Place::new(&settings.stream, number),
             readiness: readiness.clone(),
             process,
+            http: http.clone(),
             blocked_since: Arc::default(),
             options: Options { slot, ..options.clone() },
             parts: parts.clone(),

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::effects::Error;
 
 /// A target that answers every request with these bytes and then hangs up; none at all when there are none.
 async fn target(answer: String) -> (SocketAddr, Lifecycle, tokio::sync::mpsc::UnboundedReceiver<String>) {
@@ -28,12 +29,15 @@ async fn target(answer: String) -> (SocketAddr, Lifecycle, tokio::sync::mpsc::Un
     (address, lifecycle, questions)
 }
 
+fn call() -> Call {
+    Call { id: "abc123".into(), argument: Bytes::new(), attempt: 1, http: Client::new(None).unwrap() }
+}
+
 async fn ask(answer: &str) -> (Result<Answer, Error>, String) {
     let (address, _lifecycle, mut questions) = target(answer.to_owned()).await;
-    let call = Call { id: "abc123".into(), argument: Bytes::new(), attempt: 1 };
     let mut request = Request::post_json(&format!("http://{address}/pay?token=secret"), "{}");
     request.timeout = Duration::from_secs(2);
-    let answer = Client::new().unwrap().send(&call, request).await;
+    let answer = call().send(request).await;
     (answer, questions.recv().await.unwrap_or_default())
 }
 
@@ -71,9 +75,10 @@ async fn no_answer_a_broken_one_and_too_much_of_one_have_their_outcome() {
     assert_eq!(answered, Err(Error::Retry("the connection broke".into())), "and the address is not told");
     let (answered, _) = ask(&answer("200 OK", "", &"x".repeat(EFFECT_BYTES_MAX + 1))).await;
     assert_eq!(answered, Err(Error::Terminal(format!("the answer is over {EFFECT_BYTES_MAX} bytes"))));
-    let call = Call { id: "abc123".into(), argument: Bytes::new(), attempt: 1 };
-    let nowhere = Request::post_json("no address", "");
-    assert!(matches!(Client::new().unwrap().send(&call, nowhere).await, Err(Error::Terminal(_))));
+    for nowhere in ["no address", "/pay", "ftp://bank/pay", "http://name:secret@bank/pay"] {
+        let refused = call().send(Request::post_json(nowhere, "")).await;
+        assert!(matches!(refused, Err(Error::Terminal(_))), "{nowhere}: {refused:?}");
+    }
 }
 
 #[test]
@@ -84,4 +89,13 @@ fn a_date_says_when_as_well_as_seconds_do() {
     assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(7)));
     assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
     assert_eq!(wait("soon"), None);
+}
+
+#[test]
+fn a_file_of_authorities_that_is_none_is_named() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (file, why) in [("nowhere.pem", ""), ("Cargo.toml", "it holds no certificate")] {
+        let said = Client::new(Some(&here.join(file))).unwrap_err().to_string();
+        assert!(said.starts_with("effects.ca_file ") && said.contains(&format!("{file}: {why}")), "{said}");
+    }
 }

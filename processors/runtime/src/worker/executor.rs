@@ -10,6 +10,7 @@ use futures::future::FutureExt;
 
 use crate::effects::{Call, EFFECT_BYTES_MAX, Effects, Error, LEASE_MARGIN};
 use crate::engine::{Attempt, Ended, Failure};
+use crate::http::Client;
 use crate::metrics;
 use crate::points::Points;
 
@@ -20,6 +21,7 @@ pub(super) struct Executor {
     effects: Effects,
     lifecycle: Lifecycle,
     points: Points,
+    http: Client,
     /// Attempts go on for so long after the process was told to stop.
     drain: Duration,
     ended_in: Sender<Ended>,
@@ -27,9 +29,16 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(stream: Arc<str>, effects: Effects, lifecycle: Lifecycle, points: Points, drain: Duration) -> Self {
+    pub(super) fn new(
+        stream: Arc<str>,
+        effects: Effects,
+        lifecycle: Lifecycle,
+        points: Points,
+        http: Client,
+        drain: Duration,
+    ) -> Self {
         let (ended_in, ended) = channel();
-        Self { stream, effects, lifecycle, points, drain, ended_in, ended }
+        Self { stream, effects, lifecycle, points, http, drain, ended_in, ended }
     }
 
     /// Makes an attempt that is committed as under way. Called inside the runtime.
@@ -37,7 +46,7 @@ impl Executor {
         let Attempt { shard, key, subject, named, argument, attempt, lease } = attempt;
         let name = named.effect;
         let id = key.id.trim_start_matches("e/").to_owned();
-        let call = self.effects.call(&name, Call { id, argument, attempt });
+        let call = self.effects.call(&name, Call { id, argument, attempt, http: self.http.clone() });
         let (ended, stream, stop, drain) = (self.ended_in.clone(), self.stream.clone(), self.lifecycle.stop(), self.drain);
         let points = self.points.clone();
         self.lifecycle.spawn_request("effect", async move {

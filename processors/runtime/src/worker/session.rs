@@ -113,6 +113,7 @@ impl<'w> Session<'w> {
                 parts.logic.effects(),
                 worker.lifecycle.clone(),
                 options.points.clone(),
+                worker.http.clone(),
                 options.drain,
             ),
             parting: Parting::default(),

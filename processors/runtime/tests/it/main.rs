@@ -45,6 +45,8 @@ mod simulation;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod unsure_store;

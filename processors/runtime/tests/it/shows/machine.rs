@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use runtime::effects::{self, Effects, Policy};
 use runtime::engine::settings::Limits;
-use runtime::http::{Client, Request};
+use runtime::http::Request;
 use runtime::{Context, Decision, Options, Outcome, Parts, Processor, Reads, Rejection, Rows, Timer, logic};
 use schemas::catalog::Catalog;
 use schemas::flights::{Airport, FlightDeparted, FlightRecorded, Input, ResultEvent, Row, SendEvent};
@@ -42,7 +42,6 @@ pub(super) const COUNTED: &str = "counted";
 pub(super) const PASSED: &str = "passed";
 
 struct Machine {
-    client: Client,
     target: String,
 }
 
@@ -151,14 +150,14 @@ impl Processor for Machine {
     }
 
     fn effects(&self) -> Effects {
-        let (client, target) = (self.client.clone(), self.target.clone());
+        let target = self.target.clone();
         let run = move |call: effects::Call| {
-            let (client, target) = (client.clone(), target.clone());
+            let target = target.clone();
             async move {
                 let id = i64::from_be_bytes(call.argument[..].try_into().unwrap_or_default());
                 let mut request = Request::post_json(&format!("{target}/{id}/{}", call.attempt), "{}");
                 request.timeout = Duration::from_secs(1);
-                client.send(&call, request).await.map(|_| call.argument)
+                call.send(request).await.map(|_| call.argument)
             }
         };
         // the catalog of the shows says how
@@ -323,7 +322,7 @@ async fn a_process_of_a_show_runs_until_it_is_ended() {
     let catalog = catalog();
     let registry = Arc::new(Registry::new(&variable("FOREBAY_TEST_REGISTRY"), None).unwrap());
     let parts = Parts {
-        logic: logic::of(Machine { client: Client::new().unwrap(), target: variable("FOREBAY_SHOW_TARGET") }),
+        logic: logic::of(Machine { target: variable("FOREBAY_SHOW_TARGET") }),
         ids: registry.resolve(&Topics::new(&prefix), &catalog, false).await.unwrap(),
         catalog,
         registry,
