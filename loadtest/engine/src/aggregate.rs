@@ -42,6 +42,9 @@ pub(crate) struct Engine {
     /// Between two commits, ms.
     #[arg(long, default_value_t = 100)]
     pub(crate) commit_ms: u64,
+    /// Duplicates are found within this span, s; the engine's default when left out.
+    #[arg(long)]
+    pub(crate) dedupe: Option<u64>,
     /// Inputs of a transaction; the engine's default when left out.
     #[arg(long)]
     pub(crate) batch_inputs: Option<usize>,
@@ -77,6 +80,9 @@ impl Engine {
         if let Some(inputs) = self.batch_inputs {
             options.limits.batch_inputs = inputs;
         }
+        if let Some(seconds) = self.dedupe {
+            options.limits.dedupe_window = Duration::from_secs(seconds);
+        }
         runtime::start(options, deployment.parts(shape, store), lifecycle).await.context("the engine")
     }
 
@@ -101,6 +107,9 @@ pub(crate) struct Aggregate {
     /// Events a second while the engine runs; all are there before when left out.
     #[arg(long)]
     pub(crate) rate: Option<u64>,
+    /// Latency counts for events from this long after the first result on, s: starting is another figure.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) settle: u64,
     /// Name of the run in tables.
     #[arg(long, default_value = "forebay")]
     pub(crate) name: String,
@@ -121,9 +130,10 @@ impl Aggregate {
         let lifecycle = Lifecycle::new();
         let begun = Moment { at: Instant::now(), cpu: Duration::ZERO, reader_cpu: Duration::ZERO, records: 0 };
         tokio.block_on(self.engine.start(&deployment, &self.shape, &self.engines, &lifecycle))?;
-        let rated = self.rate.is_some();
         let value = |framed: &[u8]| u64::try_from(Total::count_of(framed)?).ok();
-        let counted = reader.count(self.events, value, |message| if rated { lateness(message) } else { None })?;
+        let mut settled = Settled::after(Duration::from_secs(self.settle));
+        let rated = self.rate.is_some();
+        let counted = reader.count(self.events, value, |message| if rated { settled.lateness(message) } else { None })?;
         let exact = counted.sum == feed::sum_of_counts(self.events, self.shape.keys);
         let mut figures = Figures::of(&self.name, &counted, begun, exact);
         let memory = machine::memory(std::process::id())?;
@@ -142,10 +152,29 @@ impl Aggregate {
     }
 }
 
-/// From the append of the event to now, µs. Broker and reader have the same clock here.
-pub(crate) fn lateness(message: &BorrowedMessage<'_>) -> Option<u64> {
-    let headers = message.headers()?;
-    let caused = headers.iter().find(|header| header.key == HEADER_CAUSED_AT)?.value?;
-    let caused: jiff::Timestamp = std::str::from_utf8(caused).ok()?.parse().ok()?;
-    u64::try_from(jiff::Timestamp::now().as_microsecond() - caused.as_microsecond()).ok()
+/// Takes the latency of results once the engine has settled.
+struct Settled {
+    wait: Duration,
+    from: Option<Instant>,
+    /// Appends before this one do not count, µs since 1970.
+    since: i64,
+}
+
+impl Settled {
+    fn after(wait: Duration) -> Self {
+        Self { wait, from: None, since: i64::MAX }
+    }
+
+    /// From the append of the event to now, µs. Broker and reader have the same clock here.
+    fn lateness(&mut self, message: &BorrowedMessage<'_>) -> Option<u64> {
+        let headers = message.headers()?;
+        let caused = headers.iter().find(|header| header.key == HEADER_CAUSED_AT)?.value?;
+        let caused: jiff::Timestamp = std::str::from_utf8(caused).ok()?.parse().ok()?;
+        let (caused, now) = (caused.as_microsecond(), jiff::Timestamp::now().as_microsecond());
+        if self.from.get_or_insert_with(Instant::now).elapsed() < self.wait {
+            return None;
+        }
+        self.since = self.since.min(now);
+        if caused < self.since { None } else { u64::try_from(now - caused).ok() }
+    }
 }

@@ -11,6 +11,7 @@ use crate::feed;
 use crate::peer::Peer;
 use crate::raw::Raw;
 use crate::recovery::{Recovery, Serve};
+use crate::size::Sizes;
 use crate::stream::{Deployment, Shape};
 
 /// Measures the engine and its peers.
@@ -35,6 +36,8 @@ enum Command {
     Curves(Curves),
     /// From SIGKILL to new commits.
     Recovery(Recovery),
+    /// How recovery, the backlog after an outage, and memory depend on the number of keys.
+    Size(Sizes),
     /// The engine until it is killed; started by the others.
     Serve(Box<Serve>),
     /// Writes events; started by the others.
@@ -59,6 +62,9 @@ struct Feed {
     /// Events a second; as fast as possible when left out.
     #[arg(long)]
     rate: Option<u64>,
+    /// One key after the other instead of any.
+    #[arg(long)]
+    in_turn: bool,
 }
 
 impl Arguments {
@@ -71,6 +77,7 @@ impl Arguments {
             Command::Compare(compare) => compare.run(),
             Command::Curves(curves) => curves.run(),
             Command::Recovery(recovery) => recovery.run(),
+            Command::Size(sizes) => sizes.run(),
             Command::Serve(serve) => serve.run(),
             Command::Feed(feed) => feed.run(),
         }
@@ -81,7 +88,8 @@ impl Feed {
     fn run(&self) -> Result<()> {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let deployment = tokio.block_on(Deployment::open(&self.engines, &self.prefix, &self.shape))?;
-        let took = feed::write(&deployment, &self.shape, self.from, self.to, self.rate)?;
+        let keys = if self.in_turn { feed::key_in_turn } else { feed::key_of };
+        let took = feed::write(&deployment, &self.shape, self.from..self.to, self.rate, keys)?;
         println!("{} events in {:.2} s", self.to - self.from, took.as_secs_f64());
         Ok(())
     }

@@ -30,14 +30,27 @@ pub(crate) fn shape_arguments(shape: &Shape) -> Vec<String> {
     arguments
 }
 
-/// Starts writing events.
+/// Starts writing events of any key.
 pub(crate) fn feed(engines: &Engines, shape: &Shape, prefix: &str, events: Range<u64>, rate: Option<u64>) -> Result<Child> {
+    feed_with(engines, shape, prefix, events, rate, &[])
+}
+
+/// The same with further arguments.
+pub(crate) fn feed_with(
+    engines: &Engines,
+    shape: &Shape,
+    prefix: &str,
+    events: Range<u64>,
+    rate: Option<u64>,
+    more: &[&str],
+) -> Result<Child> {
     let mut arguments = vec!["feed".to_owned()];
     arguments.extend(engines.arguments());
     arguments.extend(shape_arguments(shape));
     arguments.extend(["--prefix".to_owned(), prefix.to_owned()]);
     arguments.extend(["--from".to_owned(), events.start.to_string(), "--to".to_owned(), events.end.to_string()]);
     arguments.extend(rate.into_iter().flat_map(|rate| ["--rate".to_owned(), rate.to_string()]));
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     command(arguments)?.stdout(Stdio::null()).spawn().context("the feeder")
 }
 

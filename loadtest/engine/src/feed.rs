@@ -1,5 +1,6 @@
 //! The input: events over keys, as a producer of any language would write them.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,9 +18,14 @@ use crate::stream::{Deployment, Headers, Shape};
 /// Everything sent must be acknowledged within this.
 const FLUSH: Duration = Duration::from_secs(120);
 
-/// The key of event `number`.
+/// The key of event `number`: any of them.
 pub(crate) fn key_of(number: u64, keys: u64) -> String {
     format!("k{:06}", (number.wrapping_mul(2_654_435_761) >> 7) % keys.max(1))
+}
+
+/// The key of event `number`: one after the other.
+pub(crate) fn key_in_turn(number: u64, keys: u64) -> String {
+    format!("k{:06}", number % keys.max(1))
 }
 
 /// Sum over keys of 1 + 2 + … + count: what the counts in the results of `events` events add up to.
@@ -36,8 +42,14 @@ pub(crate) fn sum_of_counts(events: u64, keys: u64) -> u64 {
     sum
 }
 
-/// Writes events `from..to`; with `rate` that many a second, evenly.
-pub(crate) fn write(deployment: &Deployment, shape: &Shape, from: u64, to: u64, rate: Option<u64>) -> Result<Duration> {
+/// Writes these events; with `rate` that many a second, evenly.
+pub(crate) fn write(
+    deployment: &Deployment,
+    shape: &Shape,
+    events: Range<u64>,
+    rate: Option<u64>,
+    keys: fn(u64, u64) -> String,
+) -> Result<Duration> {
     let mut config = deployment.kafka.client_config();
     let settings = [("acks", "all"), ("enable.idempotence", "true"), ("linger.ms", "5"), ("batch.size", "1000000")];
     for (name, value) in settings.iter().chain(&[("batch.num.messages", "10000"), ("queue.buffering.max.messages", "500000")]) {
@@ -47,11 +59,12 @@ pub(crate) fn write(deployment: &Deployment, shape: &Shape, from: u64, to: u64, 
     let (topic, schema) = (deployment.topics.events(STREAM), deployment.event_id()?);
     let begun = Instant::now();
     let mut value = Vec::with_capacity(shape.size + 16);
-    for number in from..to {
+    let from = events.start;
+    for number in events {
         if let Some(rate) = rate {
             wait(begun, (number - from) as f64 / rate as f64);
         }
-        let key = key_of(number, shape.keys);
+        let key = keys(number, shape.keys);
         value.clear();
         schemas::frame::begin(schema, &mut value);
         Reading::new(number + 1, shape.size).encode(&mut value);

@@ -18,6 +18,7 @@ mod plain;
 mod raw;
 mod reader;
 mod recovery;
+mod size;
 mod steps;
 mod stream;
 

@@ -85,7 +85,7 @@ impl Reader {
         &self,
         expected: u64,
         value: impl Fn(&[u8]) -> Option<u64>,
-        latency: impl Fn(&BorrowedMessage<'_>) -> Option<u64>,
+        mut latency: impl FnMut(&BorrowedMessage<'_>) -> Option<u64>,
     ) -> Result<Counted> {
         let mut records = 0;
         let (mut sum, mut first, mut half) = (0, None, None);

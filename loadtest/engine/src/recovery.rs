@@ -69,11 +69,11 @@ impl Serve {
 }
 
 /// A child that does not outlive its case.
-struct Guarded(Child);
+pub(crate) struct Guarded(pub(crate) Child);
 
 impl Guarded {
     /// SIGKILL, and waits until it is gone.
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         // one that is gone already is what is wanted
         let _gone = self.0.kill();
         let _status = self.0.wait();
@@ -137,20 +137,12 @@ impl Recovery {
         while steady.elapsed() < STEADY || (case.standby && steady.elapsed() < 3 * STEADY) {
             next(&reader, |_| true)?;
         }
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let wall = wall_ms()?;
         let killed = Instant::now();
         victim.end();
         let slot = if case.other { "two" } else { "one" };
         let mut heir = heir.map_or_else(|| self.serve(case, &prefix, &folder, slot), Ok)?;
-        let shards = usize::try_from(shape.shards)?;
-        let mut back = vec![false; shards];
-        // a commit of every shard: those of a standby's own shards never stopped
-        next(&reader, |(partition, timestamp)| {
-            if let Some(back) = usize::try_from(partition).ok().and_then(|at| back.get_mut(at)) {
-                *back |= u128::try_from(timestamp).is_ok_and(|timestamp| timestamp > wall);
-            }
-            back.iter().all(|back| *back)
-        })?;
+        every_shard_after(&reader, &shape, wall)?;
         let took = killed.elapsed();
         heir.end();
         feeder.end();
@@ -160,18 +152,41 @@ impl Recovery {
     }
 
     fn serve(&self, case: &Case<'_>, prefix: &str, folder: &Path, slot: &str) -> Result<Guarded> {
-        let mut arguments = vec!["serve".to_owned()];
-        arguments.extend(self.engines.arguments());
-        arguments.extend(children::shape_arguments(&Shape::with_keys(case.keys)));
-        let folder = folder.display().to_string();
-        let rest = ["--prefix", prefix, "--folder", &folder, "--slot", slot, "--store", case.store];
-        arguments.extend(rest.map(str::to_owned));
-        children::command(arguments)?.spawn().map(Guarded).context("the engine")
+        serve(&self.engines, &Shape::with_keys(case.keys), prefix, folder, &["--slot", slot, "--store", case.store])
     }
 }
 
+/// Starts an engine.
+pub(crate) fn serve(engines: &Engines, shape: &Shape, prefix: &str, folder: &Path, more: &[&str]) -> Result<Guarded> {
+    let mut arguments = vec!["serve".to_owned()];
+    arguments.extend(engines.arguments());
+    arguments.extend(children::shape_arguments(shape));
+    arguments.extend(["--prefix", prefix, "--folder", &folder.display().to_string()].map(str::to_owned));
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+    children::command(arguments)?.spawn().map(Guarded).context("the engine")
+}
+
+/// Now, ms since 1970.
+pub(crate) fn wall_ms() -> Result<u128> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())
+}
+
+/// Reads until every shard has committed after `wall`, also those of a standby, which never stopped. Returns the results read.
+pub(crate) fn every_shard_after(reader: &Reader, shape: &Shape, wall: u128) -> Result<u64> {
+    let mut back = vec![false; usize::try_from(shape.shards)?];
+    let mut read = 0;
+    next(reader, |(partition, timestamp)| {
+        read += 1;
+        if let Some(back) = usize::try_from(partition).ok().and_then(|at| back.get_mut(at)) {
+            *back |= u128::try_from(timestamp).is_ok_and(|timestamp| timestamp > wall);
+        }
+        back.iter().all(|back| *back)
+    })?;
+    Ok(read)
+}
+
 /// Reads until `wanted` says so of a result's partition and timestamp, ms.
-fn next(reader: &Reader, mut wanted: impl FnMut((i32, i64)) -> bool) -> Result<()> {
+pub(crate) fn next(reader: &Reader, mut wanted: impl FnMut((i32, i64)) -> bool) -> Result<()> {
     let begun = Instant::now();
     loop {
         if let Some(message) = reader.poll(Duration::from_millis(20))?

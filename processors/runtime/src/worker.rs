@@ -66,7 +66,7 @@ pub struct Options {
     pub prefix: String,
     /// Stable name of this worker's place: a restart in the same slot takes over at once.
     pub slot: String,
-    /// Two transactions begin at least this far apart under load; an idle worker begins at once.
+    /// Two batches end at least this far apart under load, unless they are full; an idle worker begins at once.
     pub batch_time: Duration,
     /// Before shards go to another worker, and before the process stops, attempts at effects that are under way get so long
     /// to end, and the store to take what was committed. Later attempts count as lost; frames are read back from the log.

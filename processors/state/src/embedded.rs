@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::ordered::{Ordered, OrderedStore, Visit, Writes};
@@ -21,8 +22,12 @@ const KEYSPACE: &str = "state";
 /// Bytes in memory before they become a file. Smaller ones are searched faster and keep the process small; a file is
 /// written the more often.
 const MEMTABLE_BYTES: u64 = 4 << 20;
-/// Bytes of files kept in memory. What is hot is in the engine's own cache of rows.
-const CACHE_BYTES: u64 = 4 << 20;
+/// Bytes of files kept in memory. What is hot is in the engine's own cache of rows: this is for indexes and filters of files.
+const CACHE_BYTES: u64 = 16 << 20;
+
+/// Threads that write and merge files. With a second one fjall 3.1 keeps the first from merging, by handing it the same message again
+/// and again: it burns a core while the other one works.
+const WORKERS: usize = 1;
 
 /// The embedded store. Clones share it; the folder is free again when the last one is dropped.
 pub type Embedded = OrderedStore<Folder>;
@@ -50,12 +55,26 @@ pub struct Folder {
     writer: Mutex<()>,
 }
 
+/// How files are written. Indexes and filters of all but the first level are cut into blocks of a few KiB: a whole one, of up to a
+/// megabyte, would be read and checked for every row that is not in the cache.
+fn keyspace() -> KeyspaceCreateOptions {
+    let cut = || PartitioningPolicy::new([false, true]);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES)
+        .index_block_partitioning_policy(cut())
+        .filter_block_partitioning_policy(cut())
+}
+
 impl Folder {
     fn open(path: &Path) -> Result<Self, Error> {
         let cleaning = Arc::new(|_: &str| Some(clean::factory()));
         let opened = std::fs::create_dir_all(path).map_err(fjall::Error::from).and_then(|()| {
-            let database = Database::builder(path).cache_size(CACHE_BYTES).with_compaction_filter_factories(cleaning).open()?;
-            let state = database.keyspace(KEYSPACE, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))?;
+            let database = Database::builder(path)
+                .cache_size(CACHE_BYTES)
+                .worker_threads(WORKERS)
+                .with_compaction_filter_factories(cleaning)
+                .open()?;
+            let state = database.keyspace(KEYSPACE, keyspace)?;
             Ok(Self { database, state, writer: Mutex::new(()) })
         });
         opened.map_err(|error| match error {

@@ -56,6 +56,11 @@ impl RowCache {
         Self { young: HashMap::new(), old: HashMap::new(), young_bytes: 0, bytes_max, acked }
     }
 
+    /// Keeps about `bytes_max` bytes of clean rows from now on.
+    pub fn limit(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
     /// The image of a row, `None` when it must be read from the store.
     pub fn get(&mut self, subject: &str, sort: &str) -> Option<&Image> {
         if !self.old.is_empty()

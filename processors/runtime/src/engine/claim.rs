@@ -22,7 +22,9 @@ impl Core {
         now_us: i64,
     ) -> Action {
         let mut shards = shards;
+        let share = self.settings.limits.cache_bytes / shards.len().max(1);
         for shard in &mut shards {
+            shard.cache.limit(share);
             shard.single = Single::after(&std::mem::take(&mut shard.claims), &self.writer, &self.settings.limits, now_us);
             if shard.single.is_some() {
                 tracing::error!(shard = %shard.shard, "owners before this one ended without a commit: inputs are tried one at a time");

@@ -30,7 +30,7 @@ pub struct Limits {
     pub backlog_frames: usize,
     /// And at this many bytes.
     pub backlog_bytes: usize,
-    /// Clean rows kept in memory per shard, bytes.
+    /// Clean rows that a worker keeps in memory, bytes: its shards have even shares.
     pub cache_bytes: usize,
     /// Duplicates are found within this span of broker append time.
     pub dedupe_window: Duration,
@@ -68,7 +68,7 @@ impl Default for Limits {
             send_bytes: 512 << 10,
             backlog_frames: 64,
             backlog_bytes: 64 << 20,
-            cache_bytes: 32 << 20,
+            cache_bytes: 64 << 20,
             dedupe_window: Duration::from_secs(15 * 60),
             dedupe_keys: 2_000_000,
             agenda_index: 100_000,

@@ -47,7 +47,10 @@ pub(super) enum Polled {
 pub(super) struct Gather {
     batch_time: Duration,
     batch_bytes: usize,
-    last_begin: Option<Instant>,
+    /// When the last poll ended.
+    polled: Instant,
+    /// When the batch of the last transaction was complete.
+    last_batch: Option<Instant>,
     inputs: Vec<String>,
     /// Running partitions, and the next offset wanted of each.
     running: BTreeMap<Inlet, i64>,
@@ -66,7 +69,8 @@ impl Gather {
         Self {
             batch_time,
             batch_bytes,
-            last_begin: None,
+            polled: Instant::now(),
+            last_batch: None,
             inputs,
             running: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -77,9 +81,10 @@ impl Gather {
         }
     }
 
-    /// A transaction begins now: the next one is at least `batch_time` away.
+    /// What was polled last goes into a transaction: the next batch ends `batch_time` after that one, whatever it takes to
+    /// decide it.
     pub(super) fn transaction_begins(&mut self) {
-        self.last_begin = Some(Instant::now());
+        self.last_batch = Some(self.polled);
         self.traces.transaction_begins();
     }
 
@@ -127,6 +132,18 @@ impl Gather {
 
     /// Polls for a batch, or until the group decided something.
     pub(super) fn poll(
+        &mut self,
+        consumer: &BaseConsumer<GroupContext>,
+        writers: &mut Writers,
+        take: bool,
+        inputs_max: usize,
+    ) -> Result<Polled, Failure> {
+        let polled = self.gather(consumer, writers, take, inputs_max);
+        self.polled = Instant::now();
+        polled
+    }
+
+    fn gather(
         &mut self,
         consumer: &BaseConsumer<GroupContext>,
         writers: &mut Writers,
@@ -195,7 +212,7 @@ impl Gather {
     /// When the batch that starts now is over.
     fn batch_end(&self) -> Instant {
         let soon = Instant::now() + LINGER.min(self.batch_time);
-        self.last_begin.map_or(soon, |last| (last + self.batch_time).max(soon))
+        self.last_batch.map_or(soon, |last| (last + self.batch_time).max(soon))
     }
 
     fn hold(&mut self, consumer: &BaseConsumer<GroupContext>, hold: bool) -> Result<(), Failure> {
