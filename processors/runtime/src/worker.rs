@@ -14,12 +14,12 @@ mod recover;
 mod seek;
 mod session;
 mod trace;
+mod watchdog;
 mod writers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use chassis::kafka;
@@ -33,6 +33,7 @@ use self::readiness::Readiness;
 pub(crate) use self::recover::headers_of;
 pub use self::seek::{Seek, seek};
 use self::session::{Ended, Session};
+use self::watchdog::Blocked;
 use crate::engine::log::WriterId;
 use crate::engine::settings::{Limits, Settings};
 use crate::engine::transaction::Topic;
@@ -42,8 +43,6 @@ use crate::points::Points;
 use crate::time::Clock;
 use crate::{http, topics};
 
-/// A transactional call that blocks longer ends the process: nothing else can tell it from a hang (F7).
-const WATCHDOG: Duration = Duration::from_secs(60);
 /// Backoff between two starts.
 const RESTART_FIRST: Duration = Duration::from_millis(100);
 const RESTART_MAX: Duration = Duration::from_secs(10);
@@ -215,7 +214,7 @@ pub(crate) struct Worker {
     /// The half of its writers' names that says which process they belong to: claims of a process that lives accuse nobody.
     process: [u8; 4],
     /// When the transactional call in progress began, ms of the boot clock; 0 when there is none.
-    blocked_since: Arc<AtomicI64>,
+    blocked: Blocked,
 }
 
 /// Starts the workers of `parts.logic`'s stream, once its topics and those of streams it follows and sends to are as the
@@ -260,11 +259,11 @@ async fn workers(options: &Options, parts: &Parts, lifecycle: &Lifecycle) -> Res
             readiness: readiness.clone(),
             process,
             http: http.clone(),
-            blocked_since: Arc::default(),
+            blocked: Blocked::default(),
             options: Options { slot, ..options.clone() },
             parts: parts.clone(),
         };
-        watch(lifecycle, worker.blocked_since.clone());
+        watchdog::watch(lifecycle, worker.blocked.clone(), worker.options.kafka.clone());
         worker
     });
     Ok(workers.collect())
@@ -287,24 +286,6 @@ fn topics_of(stream: &Stream, settings: &Settings, prefix: &str) -> TopicNames {
         inputs: settings.feeds().map(|feed| format!("{prefix}{}", settings.topic(feed))).collect(),
         targets: settings.targets.iter().map(|target| topics.events(&target.stream)).collect(),
     }
-}
-
-/// Ends the process when a transactional call hangs.
-fn watch(lifecycle: &Lifecycle, blocked_since: Arc<AtomicI64>) {
-    let stop = lifecycle.stop();
-    lifecycle.spawn("transaction-watchdog", async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                () = stop.wait() => return Ok(()),
-                _ = tick.tick() => {}
-            }
-            let since = blocked_since.load(Ordering::Acquire);
-            if since != 0 && applier::boot_time().as_millis() as i64 - since > WATCHDOG.as_millis() as i64 {
-                return Err(Error::Stopped("a transactional call has been blocked for over a minute".into()));
-            }
-        }
-    });
 }
 
 impl Worker {
@@ -332,10 +313,7 @@ impl Worker {
 
     /// Runs a blocking transactional call under the watchdog.
     fn blocking<T>(&self, call: impl FnOnce() -> T) -> T {
-        self.blocked_since.store((applier::boot_time().as_millis() as i64).max(1), Ordering::Release);
-        let result = call();
-        self.blocked_since.store(0, Ordering::Release);
-        result
+        self.blocked.during(call)
     }
 
     /// Sessions one after another, until the process stops.
