@@ -142,7 +142,7 @@ pub const ALL: &[Scenario] = &[
             test(RUNTIME, "chaos::brokers_that_are_gone_for_longer_than_session_and_transaction_cost_no_event"),
             only_longer(HOST, "nodes::work_goes_on_by_itself_when_all_three_nodes_were_gone_for_a_minute", NODES),
         ],
-        missing: "all three nodes gone: the test is there, its only run to the end did not pass, on a busy machine",
+        missing: "",
     },
     Scenario {
         name: "T10",
