@@ -22,6 +22,8 @@ const READY_POLL: Duration = Duration::from_millis(50);
 /// Engines, rooms, listener, sample; then until Ctrl-C.
 pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     let lifecycle = Lifecycle::new();
+    // parts say that they are ready one by one: the first may do so before the last is there
+    lifecycle.set_ready("start", false, "parts are being started");
     let public = listener::bind(&listener::Options::new("public", config.http.addr, "--http")).await?;
     let admin = admin::serve(config.admin.addr, "--admin", &lifecycle).await?;
     eprintln!("forebay: starting the engines");
@@ -31,6 +33,7 @@ pub(crate) async fn run(config: &Config) -> Result<ExitCode> {
     let address = public.local_addr();
     public.serve(rooms.router.clone(), &lifecycle);
     rooms.warm_up().await?;
+    lifecycle.set_ready("start", true, "all parts are started");
     ready(&lifecycle).await;
     banner::print(address, admin, config.sample.events_per_second);
     feed::start(address, config.sample.events_per_second, &lifecycle);

@@ -34,7 +34,10 @@ async fn run(arguments: &arguments::Arguments) -> Result<ExitCode> {
     let logics = host::named(&arguments.names).map_err(anyhow::Error::msg)?;
     let lifecycle = Lifecycle::new();
     let admin = chassis::admin::serve(config.admin.addr, "--admin", &lifecycle).await.context("admin endpoint")?;
+    // processors say that they are ready one by one: the first may do so before the last is there
+    lifecycle.set_ready("start", false, "processors are being started");
     assemble::start(&config, logics, &lifecycle).await?;
+    lifecycle.set_ready("start", true, "all processors are started");
     tracing::info!(%admin, names = ?arguments.names, "forebay-processor runs");
     let ended = lifecycle.run_until_signal(STOP_BUDGET).await;
     tracing::info!(%ended, "forebay-processor ends");
