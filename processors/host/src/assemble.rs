@@ -11,13 +11,16 @@ use schemas::catalog::Catalog;
 use schemas::names::Topics;
 use schemas::registry::Registry;
 
-/// Makes topics where that is wanted, checks schemas, opens the store, starts the workers of each processor.
+/// Makes topics where that is wanted and checks them, checks schemas, opens the store, starts the workers of each processor.
 pub(crate) async fn start(config: &Config, logics: Vec<Arc<dyn Logic>>, lifecycle: &Lifecycle) -> Result<()> {
     let catalog = Catalog::embedded()?;
     let names = Topics::new(&config.kafka.topic_prefix);
+    let (kafka, specs) = (config.kafka.settings(), host::topics::specs(&catalog, &names));
     if config.topics.create {
-        let specs = host::topics::specs(&catalog, &names);
-        topics::ensure(&config.kafka.settings(), &specs, config.topics.replication).await.context("topics")?;
+        topics::ensure(&kafka, &specs, config.topics.replication).await.context("topics")?;
+    } else {
+        // also those that no worker uses, and before the registry is asked: a broker that is missing is named first
+        topics::check(&kafka, &specs).await.context("topics")?;
     }
     let registry = Arc::new(Registry::new(&config.registry.url, None)?);
     let ids = registry.resolve(&names, &catalog, config.registry.register).await.context("schemas")?;
