@@ -258,10 +258,9 @@ pub const ALL: &[Scenario] = &[
         claim: "what was deleted or has expired does not come back, whatever zombies and compaction do",
         proofs: &[
             test(STATE, "conformance::any_order_and_repetition_of_writes_gives_the_same_cells_in_cql"),
-            only_longer(
+            test(
                 RUNTIME,
                 "points::deleted::what_was_deleted_stays_deleted_when_its_tombstones_are_gone_and_a_stopped_process_wakes",
-                POINTS,
             ),
             only_longer(RUNTIME, "points::deleted::without_rule_z_a_row_rises_and_the_audit_says_so", POINTS),
         ],

@@ -61,10 +61,6 @@ async fn wake_after_compaction(arena: &mut Arena, kafka: &str, age_max: Duration
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_stays_deleted_when_its_tombstones_are_gone_and_a_stopped_process_wakes() {
-    // once the stopped process, awake, did not end within a minute: of the long runs until that is understood
-    if std::env::var("FOREBAY_POINTS").is_err() {
-        return;
-    }
     let kafka = testkit::engines().await.kafka.clone();
     let mut arena = Arena::open("deleted").await;
     let mut victim = wake_after_compaction(&mut arena, &kafka, AGE_MAX).await;
