@@ -102,6 +102,7 @@ impl Arena {
                 // somebody has everything meanwhile
                 self.await_results().await;
                 victim.resume();
+                self.depart_until("the stopped process, awake", || victim.says("awake")).await;
             }
         }
         for _ in 0..20 {

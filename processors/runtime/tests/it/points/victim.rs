@@ -148,13 +148,14 @@ fn stumble(where_to: Point, mishap: String) -> Points {
             }
             "Stop" | "StopIdle" => {
                 let me: Pid = getpid();
-                kill_process(me, Signal::STOP).expect("may stop itself");
-                // another thread may have taken the signal, and this one would go on a little before it stands
+                // this thread stands before the call returns, or goes on a little when another one took the signal
                 let mut last = Instant::now();
+                kill_process(me, Signal::STOP).expect("may stop itself");
                 while last.elapsed() < STOPPED {
                     last = Instant::now();
                     std::thread::sleep(Duration::from_millis(10));
                 }
+                println!("awake");
             }
             _ => return Err(failure(point)),
         }
