@@ -122,8 +122,8 @@ async fn start(options: &Options, member: Member, folder: Folder, say: &impl Fn(
         0 => ports.iter().skip(1).copied().collect(),
         _ => Member::kafka(options.kafka_nodes).iter().map(|node| node.kafka_ports(&options.ports).1).collect(),
     };
-    let site =
-        Site { owner: options.owner, member, controllers, advertised: options.kafka_advertised, folder, software, java, ports };
+    let advertised = options.kafka_advertised.get(usize::from(member.node.saturating_sub(1))).copied();
+    let site = Site { owner: options.owner, member, controllers, advertised, folder, software, java, ports };
     let plan = match kind {
         Kind::Kafka => kafka::plan(&site).await?,
         Kind::Registry => registry::plan(&site, &kafka_address(options)?).await?,

@@ -58,8 +58,9 @@ pub struct Options {
     /// Nodes of Kafka: 1, or 3 with three replicas of everything, of which two must be in sync. Nodes 2 and 3 have the ports
     /// two and four above those of `ports`, none of which is searched for.
     pub kafka_nodes: u16,
-    /// The port on which a single node of Kafka tells clients, and itself, to reach it: that of a proxy before it. Default its own.
-    pub kafka_advertised: Option<u16>,
+    /// The ports on which the nodes of Kafka, in their order, tell clients and each other to reach them: those of proxies before
+    /// them. Nodes without one tell their own.
+    pub kafka_advertised: Vec<u16>,
     /// How long engines outlive their last user.
     pub linger: Duration,
     /// Receives one line at a time, for people: what is being downloaded or waited for.
@@ -79,7 +80,7 @@ impl Options {
             cql: None,
             ports: if quick { Ports::QUICKSTART } else { Ports::TESTS },
             kafka_nodes: 1,
-            kafka_advertised: None,
+            kafka_advertised: Vec::new(),
             linger: if quick { Duration::ZERO } else { Duration::from_secs(60) },
             progress: |line| eprintln!("{line}"),
         }

@@ -7,7 +7,7 @@ mod kafka;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::lifecycle::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
@@ -67,6 +67,8 @@ struct Shared {
 struct State {
     faults: VecDeque<(i16, Fault)>,
     fired: usize,
+    /// Kinds of requests that are held back, and until when.
+    held: HashMap<i16, Instant>,
     seen: HashMap<i16, usize>,
     unfenced: Vec<String>,
     gone: bool,
@@ -92,6 +94,14 @@ impl Shared {
         let (_, fault) = state.faults.remove(at)?;
         state.fired += 1;
         Some(fault)
+    }
+
+    /// Until when a request of this kind has to wait, if it has to; counted as a fault.
+    fn held(&self, api: i16) -> Option<Instant> {
+        let mut state = self.state();
+        let until = state.held.get(&api).copied().filter(|until| *until > Instant::now())?;
+        state.fired += 1;
+        Some(until)
     }
 
     fn slow(&self) -> Duration {
@@ -154,7 +164,12 @@ impl Proxy {
         self.shared.state().faults.push_back((api as i16, fault));
     }
 
-    /// How many planned faults have happened.
+    /// Holds back every request of this kind, and what is behind it on its connection, until this moment.
+    pub fn hold(&self, api: Api, until: Instant) {
+        self.shared.state().held.insert(api as i16, until);
+    }
+
+    /// How many planned faults have happened, and how many requests were held back.
     pub fn fired(&self) -> usize {
         self.shared.state().fired
     }

@@ -122,8 +122,11 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "T7",
         claim: "a taker-over waits for markers of the log that are late",
-        proofs: &[longer(HOST, "markers::who_takes_over_waits_for_markers_of_the_log_that_are_late", ROUNDS)],
-        missing: "with three nodes",
+        proofs: &[
+            longer(HOST, "markers::who_takes_over_waits_for_markers_of_the_log_that_are_late", ROUNDS),
+            only_longer(HOST, "markers::who_takes_over_waits_for_markers_that_only_one_of_three_nodes_has", NODES),
+        ],
+        missing: "",
     },
     Scenario {
         name: "T8",

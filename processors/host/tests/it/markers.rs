@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use local_engines::kind::KAFKA_NODES_MAX;
 use testkit::proxy::{Api, Fault};
 use testkit::{Account, Proxy, free_port};
 
@@ -15,14 +16,19 @@ use crate::engines::OwnEngines;
 /// How late markers are: longer than a session (6 s), after which the shards of a process that was killed change hands.
 const LATE: Duration = Duration::from_secs(14);
 
+/// Where what is behind the proxy is reached.
+fn port_of(proxy: &Proxy) -> u16 {
+    proxy.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("an address with a port")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_over_waits_for_markers_of_the_log_that_are_late() {
     let shared = testkit::engines().await;
     let (kafka, controller) = (free_port(), free_port());
     let proxy = Proxy::kafka(&format!("127.0.0.1:{kafka}")).await;
-    let advertised = proxy.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let engines = OwnEngines::start("markers-engines", |options| {
-        (options.ports.kafka, options.ports.controller, options.kafka_advertised) = (kafka, controller, advertised);
+        (options.ports.kafka, options.ports.controller) = (kafka, controller);
+        options.kafka_advertised = vec![port_of(&proxy)];
         (options.registry, options.cql) = (Some(shared.registry.clone()), shared.cql.clone());
     })
     .await;
@@ -47,4 +53,48 @@ async fn who_takes_over_waits_for_markers_of_the_log_that_are_late() {
     }
     fleet.check().await;
     println!("{}", Account::new("late_markers").with("late_markers", rounds));
+}
+
+/// Markers of one transaction reach one of three nodes at once and the others late: some shards have a log that is complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_waits_for_markers_that_only_one_of_three_nodes_has() {
+    if std::env::var_os("FOREBAY_CHAOS_NODES").is_none() {
+        println!("FOREBAY_CHAOS_NODES is not set: skipped");
+        return;
+    }
+    let shared = testkit::engines().await;
+    // a row of them, given out in order: clients and controllers by turns
+    let [kafka, controller, ..] = [(); 2 * KAFKA_NODES_MAX as usize].map(|()| free_port());
+    let mut proxies = Vec::new();
+    for node in 0..KAFKA_NODES_MAX {
+        proxies.push(Proxy::kafka(&format!("127.0.0.1:{}", kafka + 2 * node)).await);
+    }
+    let engines = OwnEngines::start("marked-engines", |options| {
+        options.kafka_nodes = KAFKA_NODES_MAX;
+        (options.ports.kafka, options.ports.controller) = (kafka, controller);
+        options.kafka_advertised = proxies.iter().map(port_of).collect();
+        (options.registry, options.cql) = (Some(shared.registry.clone()), shared.cql.clone());
+    })
+    .await;
+    let mut fleet = Fleet::start_on(engines.engines(), "marked", 2).await;
+    fleet.leave(1).await;
+    let mut owner = 0;
+    for prompt in 0..proxies.len() {
+        fleet.depart(50).await;
+        fleet.settle().await;
+        let begun = Instant::now();
+        let late = || proxies.iter().enumerate().filter(|(node, _)| *node != prompt).map(|(_, proxy)| proxy);
+        let fired = || late().map(Proxy::fired).sum::<usize>();
+        let before = fired();
+        late().for_each(|proxy| proxy.hold(Api::WriteTxnMarkers, begun + LATE));
+        fleet.depart_until(|| fired() > before).await;
+        fleet.kill(owner);
+        owner = fleet.join().await;
+        let waited = begun.elapsed();
+        println!("taken over after {waited:?}; {} requests were held back", fired() - before);
+        assert!(waited >= LATE, "taken over after {waited:?}, before the markers had come");
+        fleet.settle().await;
+    }
+    fleet.check().await;
+    println!("{}", Account::new("late_markers_of_nodes").with("late_markers", proxies.len()));
 }

@@ -67,6 +67,9 @@ async fn requests(
         if !slow.is_zero() {
             tokio::time::sleep(slow).await;
         }
+        if let Some(until) = shared.held(api) {
+            tokio::time::sleep_until(until.into()).await;
+        }
         match shared.fault(api) {
             None => {}
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
