@@ -1,26 +1,25 @@
 //! Hands for the core: every action succeeds at once unless a fault is planted.
 
+mod inputs;
+mod seen;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::catalog::{Catalog, FollowStart, HeaderStyle, Ordering, RecordSchema, Retry, Tracking};
-use schemas::key::EventKey;
-use schemas::names;
 use schemas::partition::partition_of;
 use schemas::registry::RegisteredSchema;
-use state::records::{EventStatus, State};
-use state::{AgendaKey, Frame, Memory, RowKey, RowWrite, Shard, StateStore};
+use state::{AgendaKey, Frame, Memory, RowKey, RowWrite, StateStore};
 
 use crate::effects;
 use crate::engine::assignment::{Assignment, ShardState};
 use crate::engine::decide::Tally;
-use crate::engine::headers::HeaderList;
-use crate::engine::input::{Arrived, Feed, Inlet, Writer};
+use crate::engine::input::{Arrived, Feed, Inlet};
 use crate::engine::recover::{LogRecord, rebuild};
 use crate::engine::rules::Rules;
-use crate::engine::settings::{EngineIds, EventSpec, FollowSpec, Limits, RowReader, SendSpec, Settings, Target};
+use crate::engine::settings::{EngineIds, EventSpec, Limits, RowReader, SendSpec, Settings, Target};
 use crate::engine::transaction::{OutRecord, Topic, Transaction};
 use crate::engine::{Action, Attempt, Committed, Core, Ended, Event, Failure};
 use crate::fetch::{fetch, scan};
@@ -126,68 +125,6 @@ impl World {
 
     pub(super) fn home(subject: &str) -> i32 {
         partition_of(subject, SHARDS)
-    }
-
-    pub(super) fn send_all<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
-        for text in texts {
-            let id = format!("{}", self.events.values().map(Vec::len).sum::<usize>());
-            self.send_with_id(text, &id);
-        }
-    }
-
-    pub(super) fn send_with_id(&mut self, text: &str, id: &str) {
-        let (subject, body) = text.split_once(' ').unwrap();
-        let writer = self.writer();
-        self.append(Some(subject), Self::home(subject), body.as_bytes(), id, writer);
-    }
-
-    /// Sends with these headers beside the usual ones.
-    pub(super) fn send_with(&mut self, text: &str, headers: &[(&str, &str)]) {
-        self.extra = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.send_all([text]);
-        self.extra.clear();
-    }
-
-    pub(super) fn send_to_partition(&mut self, text: &str, partition: i32) {
-        let (subject, body) = text.split_once(' ').unwrap();
-        let writer = self.writer();
-        self.append(Some(subject), partition, body.as_bytes(), "foreign", writer);
-    }
-
-    pub(super) fn send_raw(&mut self, subject: Option<&str>, value: &[u8]) {
-        let writer = if value.first() == Some(&0) { Writer::Unknown(7) } else { Writer::Unframed };
-        let id = format!("raw {}", value.len());
-        self.append(subject, subject.map_or(0, Self::home), value, &id, writer);
-    }
-
-    fn writer(&self) -> Writer {
-        Writer::Current(self.settings.event_types["sum.add"].reader.full_name.as_str().into())
-    }
-
-    fn append(&mut self, subject: Option<&str>, shard: i32, body: &[u8], id: &str, writer: Writer) {
-        let mut headers = HeaderList::builder(64);
-        headers.push(names::HEADER_CE_ID, id.as_bytes());
-        headers.push(names::HEADER_CE_SOURCE, b"test");
-        // relaxed ones pass a held subject
-        let (ce_type, body) = match body.strip_prefix(b"pass:") {
-            Some(body) => (&b"sum.pass"[..], body),
-            None => (&b"sum.add"[..], body),
-        };
-        headers.push(names::HEADER_CE_TYPE, ce_type);
-        for (name, value) in &self.extra {
-            headers.push(name, value.as_bytes());
-        }
-        let mut value = Vec::new();
-        schemas::frame::begin(1, &mut value);
-        value.extend_from_slice(body);
-        let key = subject.map(|subject| Bytes::copy_from_slice(subject.as_bytes()));
-        self.arrive(shard, key, value.into(), headers.finish(), writer);
-    }
-
-    fn arrive(&mut self, shard: i32, key: Option<Bytes>, value: Bytes, headers: HeaderList, writer: Writer) {
-        let queue = self.events.entry(shard).or_default();
-        let offset = queue.len() as i64;
-        queue.push(Arrived { feed: Feed::EVENTS, shard, offset, appended_ms: self.clock / 1_000, key, value, headers, writer });
     }
 
     pub(super) fn fail_next(&mut self, fault: Fault) {
@@ -394,60 +331,6 @@ impl World {
         shard
     }
 
-    /// A new owner runs a version that follows a stream, all of it or its `other.added`.
-    pub(super) fn follow(&mut self, start: FollowStart, all: bool) {
-        let mut settings = (*self.settings).clone();
-        let wanted = EventSpec {
-            name: "other.added".into(),
-            ordering: Ordering::Relaxed,
-            tracking: Tracking::None,
-            ..settings.event_types["sum.add"].clone()
-        };
-        settings.follows = vec![FollowSpec {
-            stream: "other".into(),
-            topic: "other.results".into(),
-            start,
-            by_record: [(wanted.reader.full_name.clone(), wanted.name.clone())].into(),
-            event_types: [("other.added".to_owned(), wanted)].into(),
-            all,
-        }];
-        self.settings = Arc::new(settings);
-        self.take_over();
-    }
-
-    /// The followed stream tells a result of this type.
-    pub(super) fn other_tells(&mut self, ce_type: &str, text: &str, hops: &str) {
-        let (subject, body) = text.split_once(' ').unwrap();
-        let mut headers = HeaderList::builder(64);
-        headers.push(names::HEADER_CE_ID, b"always the same");
-        headers.push(names::HEADER_CE_TYPE, ce_type.as_bytes());
-        headers.push(names::HEADER_CE_HOPS, hops.as_bytes());
-        let mut value = Vec::new();
-        schemas::frame::begin(1, &mut value);
-        value.extend_from_slice(body.as_bytes());
-        let (shard, writer) = (Self::home(subject), self.writer());
-        let queue = self.followed.entry(shard).or_default();
-        let (offset, key) = (queue.len() as i64, Some(Bytes::copy_from_slice(subject.as_bytes())));
-        // a processor's clock may be ahead of the broker's
-        let appended_ms = self.clock / 1_000 + 3_600_000;
-        queue.push(Arrived {
-            feed: Feed(1),
-            shard,
-            offset,
-            appended_ms,
-            key,
-            value: value.into(),
-            headers: headers.finish(),
-            writer,
-        });
-    }
-
-    /// Next offset of the followed stream, as the last frame of the subject's shard says.
-    pub(super) fn followed_to(&self, subject: &str) -> Option<i64> {
-        let shards = &self.core.assignment().unwrap().shards;
-        shards[&Self::home(subject)].tip.positions.get("other.results").copied()
-    }
-
     /// The store must hold what the log adds up to, no more and no less (G6), when nothing is on its way.
     fn check(&self) {
         for (number, log) in &self.logs {
@@ -471,53 +354,6 @@ impl World {
             let folded: BTreeMap<_, _> = items.into_iter().filter_map(|(key, item)| Some((key, item?))).collect();
             assert_eq!(stored, folded, "agenda of {shard}");
         }
-    }
-
-    /// `seq` and body of the results of a subject that are no refusals.
-    pub(super) fn results(&self, subject: &str) -> Vec<(i64, i64)> {
-        let of_subject = self.told(subject).into_iter().filter(|(ce_type, ..)| ce_type == "test.sum");
-        of_subject.map(|(_, seq, value)| (seq, std::str::from_utf8(&value[5..]).unwrap().parse().unwrap())).collect()
-    }
-
-    /// `seq` of the refusals of a subject.
-    pub(super) fn rejected(&self, subject: &str) -> Vec<i64> {
-        self.told(subject).into_iter().filter(|(ce_type, ..)| ce_type == "sum.rejected").map(|(_, seq, _)| seq).collect()
-    }
-
-    fn told(&self, subject: &str) -> Vec<(String, i64, Bytes)> {
-        let records =
-            self.out.iter().filter(|record| record.topic == Topic::Results && record.key.as_deref() == Some(subject.as_bytes()));
-        records
-            .map(|record| {
-                (header(record, names::HEADER_CE_TYPE), header(record, names::HEADER_SEQ).parse().unwrap(), record.value.clone())
-            })
-            .collect()
-    }
-
-    /// A header of the results of a subject.
-    pub(super) fn told_headers(&self, subject: &str, name: &str) -> Vec<String> {
-        let of_subject = |record: &&OutRecord| record.key.as_deref() == Some(subject.as_bytes());
-        let results = self.out.iter().filter(|record| record.topic == Topic::Results).filter(of_subject);
-        results.map(|record| header(record, name)).collect()
-    }
-
-    /// State, outcome and steps of the status of an event of `send_with_id`.
-    pub(super) fn status(&self, id: &str) -> (State, Option<String>, Vec<State>) {
-        let status = self.status_row(id);
-        (status.state, status.outcome, status.history.iter().map(|step| step.state).collect())
-    }
-
-    /// Headers of the events that were sent on, in order.
-    pub(super) fn sent(&self, name: &str) -> Vec<String> {
-        let all = self.events.values().flatten();
-        let sent = all.filter(|input| input.headers.iter().any(|(name, _)| name == names::HEADER_CE_HOPS));
-        let value = |input: &Arrived| input.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_vec());
-        sent.map(|input| String::from_utf8(value(input).unwrap_or_default()).unwrap()).collect()
-    }
-
-    /// Attempts made at an event of `send_with_id`.
-    pub(super) fn attempts(&self, id: &str) -> i32 {
-        self.status_row(id).attempts
     }
 
     /// The first parked input of a subject disappears from the store, which no history explains.
@@ -551,18 +387,6 @@ impl World {
         attempt
     }
 
-    /// State of an effect in the status of its event.
-    pub(super) fn effect_state(&self, event: &str) -> State {
-        self.effect_status(event).state
-    }
-
-    /// Status of an effect of an event.
-    pub(super) fn effect_status(&self, event: &str) -> EventStatus {
-        let parts = wait(self.store.status(&[EventKey::of("test", event, None).0])).remove(0);
-        let part = parts.iter().find(|part| part.part.starts_with("e/")).unwrap();
-        EventStatus::decode(part.cell.val.as_ref().unwrap()).unwrap()
-    }
-
     /// The store hears of everything it was deaf for.
     pub(super) fn catch_up(&mut self) {
         self.store_is_deaf = false;
@@ -572,64 +396,6 @@ impl World {
             self.acks.push((assignment, frame.shard.number, frame.n));
         }
     }
-
-    fn status_row(&self, id: &str) -> EventStatus {
-        let parts = wait(self.store.status(&[EventKey::of("test", id, None).0]));
-        EventStatus::decode(parts[0][0].cell.val.as_ref().unwrap()).unwrap()
-    }
-
-    /// Agenda items the store holds, by id.
-    pub(super) fn items(&self, subject: &str) -> Vec<String> {
-        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
-        let key = |due| AgendaKey { due, id: "".into() };
-        let items = wait(self.store.agenda(&shard, &key(0), &key(i64::MAX), usize::MAX));
-        items.into_iter().filter(|item| &*item.subject == subject).map(|item| item.key.id.to_string()).collect()
-    }
-
-    /// The engine's own rows of a subject in the store, beside the head.
-    pub(super) fn parked(&self, subject: &str) -> usize {
-        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
-        let rows = wait(self.store.subject(&shard, subject));
-        rows.iter().filter(|(key, _)| key.sort.starts_with("~park/")).count()
-    }
-
-    /// Minutes of the dedupe window that the store holds for a subject's shard, of the last hour.
-    pub(super) fn minutes(&self, subject: &str) -> usize {
-        let shard = Assignment::name(&self.settings.stream, Self::home(subject));
-        let now = self.clock / 60_000_000;
-        (now - 60..=now).filter(|minute| !wait(self.store.dedupe(&shard, *minute)).is_empty()).count()
-    }
-
-    /// Reasons of the dead letters, in order.
-    pub(super) fn dead(&self) -> Vec<String> {
-        let dead = self.out.iter().filter(|record| record.topic == Topic::Dead);
-        dead.map(|record| header(record, names::HEADER_DEAD_REASON)).collect()
-    }
-
-    pub(super) fn log_of(&self, subject: &str) -> (Shard, Vec<LogRecord>) {
-        let number = Self::home(subject);
-        (Assignment::name(&self.settings.stream, number), self.logs[&number].clone())
-    }
-
-    /// Frames with records of the subject's shard so far.
-    pub(super) fn frames(&self, subject: &str) -> i64 {
-        self.core.assignment().unwrap().shards[&Self::home(subject)].tip.n
-    }
-
-    /// Why the subject's shard does not run.
-    pub(super) fn halted(&self, subject: &str) -> Option<String> {
-        self.core.assignment().unwrap().halted.get(&Self::home(subject)).map(ToString::to_string)
-    }
-
-    /// Frames of the subject's shard that the store has not acknowledged.
-    pub(super) fn backlog(&self, subject: &str) -> usize {
-        self.core.assignment().unwrap().shards[&Self::home(subject)].backlog().0
-    }
-}
-
-fn header(record: &OutRecord, name: &str) -> String {
-    let value = record.headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_vec());
-    String::from_utf8(value.unwrap_or_default()).unwrap()
 }
 
 fn core(settings: &Arc<Settings>, instance: u8) -> Core {
