@@ -251,6 +251,8 @@ impl Deployment {
         let mut config = state::Config { kind: state::Kind::Cql, ..state::Config::default() };
         config.cql.nodes = vec![node.to_owned()];
         config.cql.replication = 1;
+        // while a machine builds, or a store compacts all the time, the default is short for a start
+        config.cql.request_time_ms = 15_000;
         config.cql.keyspace = self.prefix.trim_end_matches('.').replace('-', "_");
         self.store = state::open(&config).await.unwrap();
     }
