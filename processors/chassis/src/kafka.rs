@@ -1,9 +1,12 @@
 //! Kafka clients of a process: one place for their settings, the acknowledged producer, the assign-only reader and topics.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
 use serde::Deserialize;
 
 pub mod produce;
@@ -42,12 +45,16 @@ impl Settings {
     }
 
     /// The transactional producer of a worker. A transaction the worker leaves open is aborted by the broker after 10 s (F16).
+    ///
+    /// Idle connections are closed after 4 to 6 s, because librdkafka waits for a state of some connection to change when positions
+    /// are to go to a group coordinator that has left the cluster; nothing else would make it look for the new one (F18).
     pub fn transactional(&self, transactional_id: &str) -> ClientConfig {
         self.with(&[
             ("transactional.id", transactional_id),
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("transaction.timeout.ms", "10000"),
+            ("connections.max.idle.ms", "6000"),
             ("linger.ms", "5"),
             ("compression.type", "lz4"),
             ("retry.backoff.ms", "10"),
@@ -134,6 +141,24 @@ pub(crate) fn log(client: &'static str, level: RDKafkaLogLevel, facility: &str, 
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(client, facility, "{text}"),
         RDKafkaLogLevel::Debug => tracing::debug!(client, facility, "{text}"),
     }
+}
+
+/// First offset and end of a partition as `consumer` sees them, within `timeout`. The client asks the leader it knows, also when
+/// that has left the cluster, and would do so until its metadata is old: after an error this looks who leads now, for as long again,
+/// so that a second try can succeed.
+///
+/// # Errors
+/// What the client says; a partition may be without leader for a moment.
+pub fn watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    timeout: Duration,
+) -> KafkaResult<(i64, i64)> {
+    consumer.fetch_watermarks(topic, partition, timeout).inspect_err(|_| {
+        // what it learns is for the next question
+        let _leaders = consumer.fetch_metadata(Some(topic), timeout);
+    })
 }
 
 #[cfg(test)]

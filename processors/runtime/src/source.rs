@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chassis::kafka;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -106,7 +107,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(kafka: &chassis::kafka::Settings, group: &str) -> Result<Self, Error> {
+    pub(crate) fn new(kafka: &kafka::Settings, group: &str) -> Result<Self, Error> {
         let create = |config: rdkafka::ClientConfig| config.create_with_context(Context).map_err(Error::Client);
         let mut asking = kafka.barrier();
         asking.set("group.id", group);
@@ -133,7 +134,7 @@ impl Source {
     /// Start and end of a partition now. Waits until everything below the end is decided, for `patience`.
     pub(crate) fn span(&self, topic: &str, partition: i32, patience: Duration) -> Result<Span, Error> {
         let ends = |consumer: &BaseConsumer<Context>| {
-            let answer = consumer.fetch_watermarks(topic, partition, ANSWER);
+            let answer = kafka::watermarks(consumer, topic, partition, ANSWER);
             answer.map_err(|error| Error::Kafka { what: format!("the ends of {topic}/{partition}"), error })
         };
         let (start, end) = ends(&self.barrier)?;

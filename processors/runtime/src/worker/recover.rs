@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chassis::kafka::watermarks;
 use futures::future::try_join_all;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -164,7 +165,7 @@ impl Recovery {
         for (inlet, position) in positions {
             let (topic, position) = (inputs[inlet.feed.0].clone(), *position);
             let halt = loop {
-                break match self.barrier.fetch_watermarks(&topic, inlet.shard, WATERMARKS) {
+                break match watermarks(&self.barrier, &topic, inlet.shard, WATERMARKS) {
                     Ok((start, _)) if start > position => Some(Halt::EventsGone { topic, position, start }),
                     Ok((_, end)) if end < position => Some(Halt::EventsTruncated { topic, position, end }),
                     Ok(_) => None,
@@ -210,7 +211,7 @@ impl Recovery {
     fn ends_of(&self, consumer: &BaseConsumer<ReaderContext>, topic: &str, partition: i32) -> Result<(i64, i64), Failure> {
         let begun = Instant::now();
         loop {
-            match consumer.fetch_watermarks(topic, partition, WATERMARKS) {
+            match watermarks(consumer, topic, partition, WATERMARKS) {
                 Ok(ends) => return Ok(ends),
                 Err(error) if begun.elapsed() > self.deadline => {
                     return Err(Failure::Restart(format!("the ends of {topic}/{partition}: {error}")));

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::client::{self, Context, Statistics};
 use super::positions::Positions;
 use super::{Error, Options, Source, Start, TailEvent, TailRecord};
-use crate::kafka::Settings;
+use crate::kafka::{Settings, watermarks};
 use crate::lifecycle::Stop;
 use crate::metrics::TAIL_REBUILDS;
 
@@ -135,7 +135,7 @@ impl Reader {
     fn repair(&mut self, stop: &Stop) -> Result<Result<(), Ended>, Error> {
         let all: Vec<_> = self.positions.iter().map(|(topic, id, position)| (topic.clone(), id, position.next)).collect();
         for (topic, partition, next) in all {
-            let Some((low, end)) = self.ask(stop, |consumer| consumer.fetch_watermarks(&topic, partition, ANSWER)) else {
+            let Some((low, end)) = self.ask(stop, |consumer| watermarks(consumer, &topic, partition, ANSWER)) else {
                 return Ok(Err(Ended));
             };
             let (resumes, reason) = match next {
@@ -227,7 +227,7 @@ enum Polled {
 /// The offset a source begins at.
 fn offset(consumer: &BaseConsumer<Context>, source: &Source) -> Result<i64, KafkaError> {
     // a client with read_committed is told the stable end
-    let watermarks = || consumer.fetch_watermarks(&source.topic, source.partition, ANSWER);
+    let watermarks = || watermarks(consumer, &source.topic, source.partition, ANSWER);
     Ok(match source.start {
         Start::Offset(offset) => offset,
         Start::Beginning => watermarks()?.0,
