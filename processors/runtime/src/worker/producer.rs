@@ -22,7 +22,7 @@ use crate::engine::transaction::{Topic, Transaction};
 
 /// Retriable transactional calls are repeated this long before the transaction is aborted.
 const RETRY: Duration = Duration::from_secs(5);
-/// Taking the transactional id over waits for what its last owner left open.
+/// Taking the transactional id over waits for what its last owner left open, at most twice as long: less than the watchdog.
 const INIT: Duration = Duration::from_secs(30);
 /// The broker's transaction time-out is 10 s: a drain that takes longer is lost anyway.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -112,7 +112,7 @@ impl Producer {
         loop {
             match made.client.init_transactions(INIT) {
                 Ok(()) => return Ok(made),
-                Err(error) if is_retriable(&error) && begun.elapsed() < 2 * INIT => {}
+                Err(error) if is_retriable(&error) && begun.elapsed() < INIT => {}
                 Err(error) => return Err(made.beyond_repair("init_transactions", &error)),
             }
         }
