@@ -79,7 +79,8 @@ async fn a_taken_engine_port_is_named_with_flags_that_forebay_has() {
     let given = testkit::engines().await;
     let folder = tempfile::tempdir().unwrap();
     let dir = format!("engines.dir={}", folder.path().display());
-    let taken = TcpListener::bind(("127.0.0.1", testkit::free_port())).unwrap();
+    // another program may be faster
+    let taken = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", testkit::free_port()))).find_map(Result::ok).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let free = testkit::free_port().to_string();
     let (kafka, registry) = (["--kafka", &given.kafka], ["--registry", &given.registry]);
