@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use local_engines::kind::KAFKA_NODES_MAX;
-use testkit::proxy::{Api, Fault};
+use testkit::proxy::Api;
 use testkit::{Account, Proxy, free_port};
 
 use crate::chaos::fleet::Fleet;
@@ -19,6 +19,25 @@ const LATE: Duration = Duration::from_secs(14);
 /// Where what is behind the proxy is reached.
 fn port_of(proxy: &Proxy) -> u16 {
     proxy.address().rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("an address with a port")
+}
+
+/// Markers are held back behind these proxies, and `owner` is killed; who takes its shards over waits for them. Returns the new owner.
+async fn take_over_late(fleet: &mut Fleet, owner: usize, late: &[&Proxy]) -> usize {
+    fleet.depart(50).await;
+    fleet.settle().await;
+    let begun = Instant::now();
+    let fired = || late.iter().map(|proxy| proxy.fired()).sum::<usize>();
+    let before = fired();
+    late.iter().for_each(|proxy| proxy.hold(Api::WriteTxnMarkers, begun + LATE));
+    fleet.depart_until(|| fired() > before).await;
+    // its last transaction is committed, and the log does not show it
+    fleet.kill(owner);
+    let owner = fleet.join().await;
+    let waited = begun.elapsed();
+    println!("taken over after {waited:?}; {} requests were held back", fired() - before);
+    assert!(waited >= LATE, "taken over after {waited:?}, before the markers had come");
+    fleet.settle().await;
+    owner
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,21 +54,9 @@ async fn who_takes_over_waits_for_markers_of_the_log_that_are_late() {
     let mut fleet = Fleet::start_on(engines.engines(), "markers", 2).await;
     // the second process has two workers, of which one may have none of the shards that must wait; all others have one
     fleet.leave(1).await;
-    let mut owner = 0;
-    let rounds = rounds();
+    let (mut owner, rounds) = (0, rounds());
     for _ in 0..rounds {
-        fleet.depart(50).await;
-        fleet.settle().await;
-        let (begun, fired) = (Instant::now(), proxy.fired());
-        proxy.plan(Api::WriteTxnMarkers, Fault::Delay(LATE));
-        fleet.depart_until(|| proxy.fired() > fired).await;
-        // its last transaction is committed, and the log does not show it
-        fleet.kill(owner);
-        owner = fleet.join().await;
-        let waited = begun.elapsed();
-        println!("taken over after {waited:?}");
-        assert!(waited >= LATE, "taken over after {waited:?}, before the marker had come");
-        fleet.settle().await;
+        owner = take_over_late(&mut fleet, owner, &[&proxy]).await;
     }
     fleet.check().await;
     println!("{}", Account::new("late_markers").with("late_markers", rounds));
@@ -80,20 +87,8 @@ async fn who_takes_over_waits_for_markers_that_only_one_of_three_nodes_has() {
     fleet.leave(1).await;
     let mut owner = 0;
     for prompt in 0..proxies.len() {
-        fleet.depart(50).await;
-        fleet.settle().await;
-        let begun = Instant::now();
-        let late = || proxies.iter().enumerate().filter(|(node, _)| *node != prompt).map(|(_, proxy)| proxy);
-        let fired = || late().map(Proxy::fired).sum::<usize>();
-        let before = fired();
-        late().for_each(|proxy| proxy.hold(Api::WriteTxnMarkers, begun + LATE));
-        fleet.depart_until(|| fired() > before).await;
-        fleet.kill(owner);
-        owner = fleet.join().await;
-        let waited = begun.elapsed();
-        println!("taken over after {waited:?}; {} requests were held back", fired() - before);
-        assert!(waited >= LATE, "taken over after {waited:?}, before the markers had come");
-        fleet.settle().await;
+        let late: Vec<_> = proxies.iter().enumerate().filter(|(node, _)| *node != prompt).map(|(_, proxy)| proxy).collect();
+        owner = take_over_late(&mut fleet, owner, &late).await;
     }
     fleet.check().await;
     println!("{}", Account::new("late_markers_of_nodes").with("late_markers", proxies.len()));

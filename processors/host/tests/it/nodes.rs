@@ -3,7 +3,7 @@
 //!
 //! Run when `FOREBAY_CHAOS_NODES` is set, as three nodes take their time; the command `chaos --long` sets it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local_engines::kind::{KAFKA_NODES_MAX, Kind, Member};
 use rustix::process::Signal;
@@ -14,6 +14,9 @@ use crate::engines::OwnEngines;
 
 /// Until the node that is back has caught up.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Results come again within this after a node went: before a worker that hangs would be ended or give up its recovery.
+const STANDSTILL: Duration = Duration::from_secs(50);
 
 /// How long all nodes are gone.
 const GONE: Duration = Duration::from_secs(60);
@@ -54,9 +57,13 @@ async fn every_node_of_three_is_killed_and_rolled_under_load_and_no_event_is_los
             }
             let results = fleet.results().await;
             engines.end(Member { kind: Kind::Kafka, node }, signal).await;
+            let gone = Instant::now();
             // two of three are enough
             fleet.depart(300).await;
             fleet.await_results(results + 300).await;
+            let waited = gone.elapsed();
+            println!("node {node}: {waited:?} without it");
+            assert!(waited < STANDSTILL, "work stood still for {waited:?} after node {node} had gone");
             engines.mend().await;
             caught_up(&fleet).await;
             fleet.progress();

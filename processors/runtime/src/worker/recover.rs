@@ -158,7 +158,7 @@ impl Recovery {
         Ok(())
     }
 
-    /// Which of these shards cannot be read on at `positions`, and why. Blocks for up to `EXAMINE` and an answer's time.
+    /// Which of these shards cannot be read on at `positions`, and why. Blocks for up to `EXAMINE` and the time of two answers.
     pub(crate) fn examine(&self, inputs: &[String], positions: &BTreeMap<Inlet, i64>) -> Vec<(Inlet, Halt)> {
         let begun = Instant::now();
         let mut halted = Vec::new();
